@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// Monotonic time and deadlines: every wait of parley ends by this clock, whatever the wall clock
+// does.
+#pragma once
+
+#include <chrono>
+
+namespace parley {
+inline namespace v1 {
+
+using clock = std::chrono::steady_clock;
+using time_point = clock::time_point;
+using duration = clock::duration;
+
+/// As long as it takes.
+inline constexpr time_point never = time_point::max();
+/// Do not wait at all.
+inline constexpr time_point expired = time_point::min();
+
+/// How long a call may take: a duration from the call on, or a time point; zero means try.
+/// The clock is read only if the call really has to wait.
+class deadline {
+public:
+    constexpr deadline(time_point at) noexcept : at_(at) {}
+    template <class Rep, class Period>
+    constexpr deadline(std::chrono::duration<Rep, Period> in) noexcept
+        : at_(in.count() <= 0 ? expired : relative_mark),
+          in_(in > std::chrono::hours(24 * 365 * 100) ? duration::max()
+                                                      : std::chrono::duration_cast<duration>(in)) {}
+
+    /// True if the call must not wait.
+    [[nodiscard]] constexpr bool is_try() const noexcept { return at_ == expired; }
+
+    /// The time point; the first call fixes it, so that a chain of waits shares one deadline.
+    [[nodiscard]] time_point at() noexcept {
+        if (at_ == relative_mark) {
+            at_ = in_ == duration::max() ? never : clock::now() + in_;
+        }
+        return at_;
+    }
+
+private:
+    static constexpr time_point relative_mark = expired + duration(1);
+
+    time_point at_;
+    duration in_ = duration::zero();
+};
+
+}  // namespace v1
+}  // namespace parley

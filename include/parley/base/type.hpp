@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// What the two ends of a channel say of their message type to each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace parley {
+inline namespace v1 {
+
+/// The identity of a message type below the codec. Made by the codec at compile time; everything
+/// below handles bytes and only compares fingerprints. `description` has static storage.
+struct message_type {
+    std::uint64_t fingerprint = 0;  ///< equal on both ends, or they refuse each other; 0: any type
+    std::string_view description;   ///< for people: "raw {u32 @0, f64 @8} 16/8"
+    std::size_t alignment = 8;      ///< of the message's bytes, wanted by loans and borrows
+};
+
+/// An end that looks at bytes and takes a message of any type (recorders, tools). Only receivers.
+inline constexpr message_type any_type{0, "any type", 8};
+
+/// True if a receiver of type `in` may read what a sender of type `out` wrote.
+[[nodiscard]] constexpr bool accepts(const message_type& in, std::uint64_t out) noexcept {
+    return in.fingerprint == 0 || in.fingerprint == out;
+}
+
+}  // namespace v1
+}  // namespace parley
