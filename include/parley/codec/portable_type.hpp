@@ -3,8 +3,12 @@
 // borrows.
 #pragma once
 
-#include <parley/codec/raw.hpp>
+#include <parley/codec/kind.hpp>
+#include <parley/codec/members.hpp>
+#include <parley/codec/raw_type.hpp>
+#include <parley/codec/type_text.hpp>
 
+#include <bit>
 #include <cstddef>
 #include <type_traits>
 #include <utility>

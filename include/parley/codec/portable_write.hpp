@@ -2,6 +2,7 @@
 // Writes portable messages: first measured, then written, never allocating.
 #pragma once
 
+#include <parley/base/bytes.hpp>
 #include <parley/codec/portable_type.hpp>
 
 #include <bit>
