@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Text becomes an address only where somebody says so.
-// expect-gcc: could not convert .*to .*parley::v1::uri
+// expect-gcc: invalid initialization of reference of type .*parley::v1::uri
 // expect-clang: no matching function for call to 'open'
 #include <parley/base/uri.hpp>
 
