@@ -85,7 +85,7 @@ struct codec : decltype(detail::choose_codec<T>())::type {};
 
 /// T can be the type of a message.
 template <class T>
-concept message = codec_of<codec<T>, T>;
+concept encodable = codec_of<codec<T>, T>;
 
 namespace detail {
 
