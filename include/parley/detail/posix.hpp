@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+// Descriptors and waiting on them: the thin layer over the calls of the kernel.
+#pragma once
+
+#include <parley/base/error.hpp>
+#include <parley/base/time.hpp>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <ctime>
+#include <string>
+#include <utility>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+/// Owns a descriptor, closes it once.
+class unique_fd {
+public:
+    unique_fd() = default;
+    explicit unique_fd(int fd) noexcept : fd_(fd) {}
+    unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    unique_fd& operator=(unique_fd&& other) noexcept {
+        if (this != &other) reset(std::exchange(other.fd_, -1));
+        return *this;
+    }
+    ~unique_fd() { reset(); }
+
+    [[nodiscard]] int get() const noexcept { return fd_; }
+    explicit operator bool() const noexcept { return fd_ >= 0; }
+    void reset(int fd = -1) noexcept {
+        if (fd_ >= 0) ::close(fd_);
+        fd_ = fd;
+    }
+    int release() noexcept { return std::exchange(fd_, -1); }
+
+private:
+    int fd_ = -1;
+};
+
+/// Calls again while a signal interrupts: parley's waits end by their deadline, not by a signal.
+template <class Call>
+auto retried(Call call) noexcept(noexcept(call())) {
+    for (;;) {
+        const auto r = call();
+        if (r >= 0 || errno != EINTR) return r;
+    }
+}
+
+/// The error of the last system call.
+[[nodiscard]] inline error_code last_error() noexcept { return from_errno(errno); }
+
+/// "what 'path': reason of the system".
+[[nodiscard]] inline std::string explain(std::string what, int number) {
+    return std::move(what) + ": " + boost::system::system_category().message(number);
+}
+
+/// poll with a monotonic deadline. The number of ready descriptors; 0 when the deadline passed.
+inline result<int> poll_until(pollfd* fds, nfds_t count, time_point until) noexcept {
+    for (;;) {
+        timespec left{};
+        const timespec* limit = nullptr;
+        if (until == expired) {
+            limit = &left;
+        } else if (until != never) {
+            auto d = until - clock::now();
+            if (d < duration::zero()) d = duration::zero();
+            const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+            left.tv_sec = static_cast<time_t>(ns / 1'000'000'000);
+            left.tv_nsec = static_cast<long>(ns % 1'000'000'000);
+            limit = &left;
+        }
+        const int n = ::ppoll(fds, count, limit, nullptr);
+        if (n >= 0) return n;
+        if (errno != EINTR) return last_error();
+    }
+}
+
+/// Waits for one event on one descriptor: success, timed_out, or the error of poll.
+inline result<void> wait_for(int fd, short events, time_point until) noexcept {
+    pollfd p{fd, events, 0};
+    const auto n = poll_until(&p, 1, until);
+    if (!n) return n.error();
+    if (*n == 0) return errc::timed_out;
+    return {};
+}
+
+/// Writing into a pipe whose reader died must be an error, not the death of the process. Sockets
+/// say so for each call; for pipes the disposition is the process's: it is changed only if nobody
+/// ever chose one.
+inline void ignore_sigpipe_if_default() noexcept {
+    struct sigaction now {};
+    if (::sigaction(SIGPIPE, nullptr, &now) == 0 && (now.sa_flags & SA_SIGINFO) == 0 &&
+        now.sa_handler == SIG_DFL) {
+        struct sigaction ignore {};
+        ignore.sa_handler = SIG_IGN;
+        ::sigaction(SIGPIPE, &ignore, nullptr);
+    }
+}
+
+/// A level-triggered descriptor over others, with a flag of its own for "a message lies in a
+/// buffer of ours": the kernel cannot see that one.
+class readiness {
+public:
+    /// Makes the epoll descriptor on first call and adds `fd` for `events`.
+    result<int> add(int fd, std::uint32_t events, std::uint64_t tag = 0) noexcept {
+        if (auto made = make(); !made) return made.error();
+        epoll_event e{};
+        e.events = events;
+        e.data.u64 = tag;
+        if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0 && errno != EEXIST) {
+            return last_error();
+        }
+        return epoll_.get();
+    }
+    [[nodiscard]] bool made() const noexcept { return static_cast<bool>(epoll_); }
+    [[nodiscard]] int get() const noexcept { return epoll_.get(); }
+
+    /// Readable from now on, until lower(). One system call on a change, none else.
+    result<void> raise() noexcept {
+        if (raised_ || !epoll_) return {};
+        if (!flag_) {
+            flag_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+            if (!flag_) return last_error();
+            if (auto r = add(flag_.get(), EPOLLIN, flag_tag); !r) return r.error();
+        }
+        const std::uint64_t one = 1;
+        if (::write(flag_.get(), &one, sizeof one) < 0 && errno != EAGAIN) return last_error();
+        raised_ = true;
+        return {};
+    }
+    void lower() noexcept {
+        if (!raised_) return;
+        std::uint64_t count = 0;
+        (void)!::read(flag_.get(), &count, sizeof count);
+        raised_ = false;
+    }
+    [[nodiscard]] bool raised() const noexcept { return raised_; }
+    void reset() noexcept {
+        epoll_.reset();
+        flag_.reset();
+        raised_ = false;
+    }
+
+    /// The tag of the flag's own event.
+    static constexpr std::uint64_t flag_tag = ~std::uint64_t{0};
+
+private:
+    result<void> make() noexcept {
+        if (!epoll_) epoll_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
+        if (!epoll_) return last_error();
+        return {};
+    }
+
+    unique_fd epoll_;
+    unique_fd flag_;
+    bool raised_ = false;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

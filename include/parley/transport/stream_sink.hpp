@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+// The sink over any descriptor that takes bytes or packets: pipes and sockets share it.
+#pragma once
+
+#include <parley/base/assert.hpp>
+#include <parley/detail/fork.hpp>
+#include <parley/detail/posix.hpp>
+#include <parley/transport/frame.hpp>
+#include <parley/transport/transport.hpp>
+
+#include <sys/random.h>
+
+#include <memory>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+/// How a stream is framed.
+enum class framing : std::uint8_t {
+    parley,  ///< as drawn in frame.hpp
+    none,    ///< bytes as they are, for programs that know nothing of parley
+};
+
+/// A number that no other sender has.
+[[nodiscard]] inline std::uint64_t fresh_id() noexcept {
+    std::uint64_t id = 0;
+    if (::getrandom(&id, sizeof id, GRND_NONBLOCK) != sizeof id) {
+        id = static_cast<std::uint64_t>(clock::now().time_since_epoch().count()) ^
+             static_cast<std::uint64_t>(::getpid()) << 40;
+    }
+    return id == 0 ? 1 : id;
+}
+
+/// Options of a stream end that its address decides.
+struct stream_options {
+    std::size_t message_bytes_max = 64 << 20;
+    framing frames = framing::parley;
+    bool used_at_once = true;  ///< false: made before a fork, belongs to whoever uses it first
+    std::string tag = {};      ///< in front of each packet: datagrams, which have no connection
+};
+
+/// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), verdict(...),
+/// close(). One loan at a time; the loan is the send buffer itself, right behind the frame header.
+template <class Io>
+class stream_sink {
+public:
+    class loan {
+    public:
+        loan(loan&& other) noexcept
+            : sink_(std::exchange(other.sink_, nullptr)), bytes_(other.bytes_) {}
+        loan& operator=(loan&& other) noexcept {
+            give_back();
+            sink_ = std::exchange(other.sink_, nullptr);
+            bytes_ = other.bytes_;
+            return *this;
+        }
+        ~loan() { give_back(); }
+
+        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
+        void shrink(std::size_t n) noexcept {
+            PARLEY_ASSERT(n <= bytes_.size());
+            bytes_ = bytes_.first(n);
+        }
+
+    private:
+        friend stream_sink;
+        loan(stream_sink* s, mutable_bytes b) noexcept : sink_(s), bytes_(b) {}
+        void give_back() noexcept {
+            if (sink_ != nullptr) sink_->core_->loaned = false;
+            sink_ = nullptr;
+        }
+
+        stream_sink* sink_;
+        mutable_bytes bytes_;
+    };
+
+    /// Takes over an open `io` and says hello on it.
+    stream_sink(Io io, const message_type& type, uri address, stream_options options)
+        : core_(std::make_unique<core>(std::move(io), std::move(address), std::move(options))) {
+        if (core_->options.used_at_once) core_->use();
+        if (core_->options.frames == framing::parley) core_->say_hello(type);
+        (void)flush(expired);
+    }
+    stream_sink(stream_sink&&) noexcept = default;
+    stream_sink& operator=(stream_sink&& other) noexcept {
+        if (this != &other) {
+            if (core_) (void)close(clock::now() + linger);
+            core_ = std::move(other.core_);
+        }
+        return *this;
+    }
+    /// Closes in good order; committed bytes that the other side does not take within `linger` are
+    /// given up. Call close(deadline) to decide yourself.
+    ~stream_sink() {
+        if (core_) (void)close(clock::now() + linger);
+    }
+    static constexpr duration linger = std::chrono::seconds(1);
+
+    result<loan> try_loan(std::size_t n) {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (n > c.options.message_bytes_max) return too_large(n);
+        if (c.loaned) {
+            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+        }
+        c.use();
+        if (c.begin < c.end) {
+            if (auto r = flush(expired); !r) return r.error();
+        }
+        std::byte* at = c.reserve(c.prefix + n) + c.prefix;
+        c.loaned = true;
+        return loan(this, mutable_bytes(at, n));
+    }
+
+    result<void> try_commit(loan l) {
+        core& c = *core_;
+        PARLEY_ASSERT(l.sink_ != nullptr && l.sink_->core_ == core_);
+        if (c.failed) return c.failed;
+        if (c.options.frames == framing::parley) {
+            frame::write_header(l.bytes_.data() - frame::header_bytes, frame::kind::message,
+                                l.bytes_.size());
+        }
+        c.begin = 0;
+        c.end = c.prefix + l.bytes_.size();
+        return {};
+    }
+
+    result<void> flush(time_point until) {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        while (c.begin < c.end) {
+            const auto n = c.io.write(c.memory + c.begin, c.end - c.begin, until == never);
+            if (n >= 0) {
+                c.begin += static_cast<std::size_t>(n);
+            } else if (errno == EAGAIN) {
+                if (until == expired) return errc::would_block;
+                const auto r = wait_for(c.io.descriptor(), POLLOUT, until);
+                if (!r)
+                    return r.error() == errc::timed_out ? make_error_code(errc::would_block)
+                                                        : c.fail(r.error());
+            } else if (errno != EINTR) {
+                return c.write_failed(errno);
+            }
+        }
+        return {};
+    }
+
+    result<void> wait(time_point until) {
+        const auto r = flush(until);
+        return !r && r.error() == errc::would_block ? errc::timed_out : r;
+    }
+
+    result<int> pollable() {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        c.use();
+        if (c.ready.made()) return c.ready.get();
+        return c.ready.add(c.io.descriptor(), EPOLLOUT);
+    }
+
+    /// Errors: timed_out (the rest was not taken in time: the end stays open, so call again, or
+    /// destroy it and lose the rest), peer_lost.
+    result<void> close(time_point until) {
+        core& c = *core_;
+        if (c.failed) {
+            const error_code ec = c.failed;
+            c.shut();
+            return ec == errc::closed ? result<void>() : ec;
+        }
+        if (c.speaks_for_the_channel()) {
+            if (auto r = wait(until); !r) return r.error();
+            if (c.options.frames == framing::parley) {
+                std::byte* at = c.reserve(c.prefix) + c.prefix;
+                frame::write_header(at - frame::header_bytes, frame::kind::end, 0);
+                c.begin = 0;
+                c.end = c.prefix;
+                if (auto r = wait(until); !r) return r.error();
+            }
+        }
+        c.shut();
+        return {};
+    }
+
+    [[nodiscard]] parley::limits limits() const noexcept {
+        return {.message_bytes_max = core_->options.message_bytes_max};
+    }
+    [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
+    [[nodiscard]] uri address() const { return core_->address; }
+    [[nodiscard]] Io& io() noexcept { return core_->io; }
+
+private:
+    struct core final : fork_sensitive {
+        core(Io i, uri a, stream_options o)
+            : io(std::move(i)),
+              address(std::move(a)),
+              options(std::move(o)),
+              prefix(options.frames == framing::none ? 0
+                                                     : options.tag.size() + frame::header_bytes),
+              forks_at_open(forks()) {}
+        ~core() override { unguard(); }
+
+        void in_forked_child() noexcept override { shut(); }
+
+        void use() noexcept {
+            if (used) return;
+            used = true;
+            guard_against_fork();
+        }
+        /// An end that was only made here, before a fork or for another program, ends in silence:
+        /// the process that uses it says goodbye.
+        [[nodiscard]] bool speaks_for_the_channel() const noexcept {
+            return used || (!io.handed_over() && forks() == forks_at_open);
+        }
+        void say_hello(const message_type& type) {
+            std::byte* at = reserve(options.tag.size() + frame::hello_bytes_max);
+            end = options.tag.size() + frame::write_hello(at + options.tag.size(), type, fresh_id(),
+                                                          static_cast<std::uint32_t>(::getpid()));
+            own_type = type;
+        }
+        std::byte* reserve(std::size_t n) {
+            if (n > capacity) {
+                const std::size_t wanted =
+                    std::max<std::size_t>(n, std::max<std::size_t>(capacity * 2, 4096));
+                auto bigger = std::make_unique_for_overwrite<std::byte[]>(wanted + 128);
+                // The first payload byte, at `prefix`, is aligned to 64.
+                std::byte* base = bigger.get() + prefix;
+                base += (64 - reinterpret_cast<std::uintptr_t>(base) % 64) % 64;
+                owner = std::move(bigger);
+                memory = base - prefix;
+                capacity = wanted;
+                std::copy(options.tag.begin(), options.tag.end(), reinterpret_cast<char*>(memory));
+            }
+            return memory;
+        }
+        error_code fail(error_code ec) noexcept {
+            failed = ec;
+            return ec;
+        }
+        error_code write_failed(int number) {
+            const error_code ec = from_errno(number);
+            if (ec == errc::message_too_large) {
+                begin = end;  // refused whole, so the channel goes on
+                return why.fail(ec, explain("the kernel refuses a packet of this length", number));
+            }
+            if (ec != errc::peer_lost && ec != errc::not_found) {
+                return fail(why.fail(ec, explain("writing to " + address.text(), number)));
+            }
+            return fail(io.verdict(own_type, why));
+        }
+        void shut() noexcept {
+            ready.reset();
+            io.close();
+            begin = end;
+            failed = errc::closed;
+        }
+
+        Io io;
+        uri address;
+        stream_options options;
+        std::size_t prefix;
+        std::uint64_t forks_at_open;
+        message_type own_type;
+        diagnostics why;
+        std::unique_ptr<std::byte[]> owner;
+        std::byte* memory = nullptr;
+        std::size_t capacity = 0;
+        std::size_t begin = 0, end = 0;  // committed, not yet written
+        readiness ready;
+        error_code failed;
+        bool loaned = false;
+        bool used = false;
+    };
+
+    error_code too_large(std::size_t n) {
+        return core_->why.fail(errc::message_too_large,
+                               "a message of " + std::to_string(n) + " bytes; " +
+                                   core_->address.text() + " takes at most " +
+                                   std::to_string(core_->options.message_bytes_max));
+    }
+
+    std::unique_ptr<core> core_;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

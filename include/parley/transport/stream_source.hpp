@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT
+// The source over one descriptor with one sender at its other end. Addresses with many senders
+// have a hub instead.
+#pragma once
+
+#include <parley/base/assert.hpp>
+#include <parley/detail/fork.hpp>
+#include <parley/detail/posix.hpp>
+#include <parley/transport/frame.hpp>
+#include <parley/transport/stream_sink.hpp>
+#include <parley/transport/transport.hpp>
+
+#include <memory>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+/// When a read may sleep in the kernel.
+enum class reading : std::uint8_t {
+    at_once,     ///< never
+    after_poll,  ///< poll just said that there is something
+    blocking,    ///< as long as it takes: one system call for a wait and a read
+};
+
+/// A message in the receive buffer of its source; one at a time.
+class buffered_view {
+public:
+    buffered_view(bool* borrowed, parley::bytes b) noexcept : borrowed_(borrowed), bytes_(b) {
+        *borrowed_ = true;
+    }
+    buffered_view(buffered_view&& other) noexcept
+        : borrowed_(std::exchange(other.borrowed_, nullptr)), bytes_(other.bytes_) {}
+    buffered_view& operator=(buffered_view&& other) noexcept {
+        let_go();
+        borrowed_ = std::exchange(other.borrowed_, nullptr);
+        bytes_ = other.bytes_;
+        return *this;
+    }
+    ~buffered_view() { let_go(); }
+
+    [[nodiscard]] parley::bytes bytes() const noexcept { return bytes_; }
+
+private:
+    void let_go() noexcept {
+        if (borrowed_ != nullptr) *borrowed_ = false;
+        borrowed_ = nullptr;
+    }
+
+    bool* borrowed_;
+    parley::bytes bytes_;
+};
+
+/// A source that reads frames through `Io`: descriptor(), read(to, n, reading), refuse(...),
+/// close().
+template <class Io>
+class stream_source {
+public:
+    using view = buffered_view;
+
+    stream_source(Io io, const message_type& type, uri address, stream_options options)
+        : core_(std::make_unique<core>(std::move(io), type, std::move(address), options)) {
+        if (options.used_at_once) core_->use();
+    }
+
+    result<view> try_receive() {
+        core& c = *core_;
+        if (c.borrowed) {
+            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        }
+        for (;;) {
+            if (c.failed) return c.failed;
+            if (auto m = c.next(); m || m.error() != errc::would_block) {
+                if (!m) return c.refuse(m.error());
+                if (c.ready.made() && c.has_more()) (void)c.ready.raise();
+                return view(&c.borrowed, *m);
+            }
+            if (c.at_eof) return c.end_of_stream();
+            if (auto r = c.fill(expired); !r) {
+                if (r.error() != errc::timed_out) return c.fail(r.error());
+                c.ready.lower();
+                return errc::would_block;
+            }
+        }
+    }
+
+    result<void> wait(time_point until) {
+        core& c = *core_;
+        c.use();
+        if (c.borrowed) return wait_for(c.io.descriptor(), POLLIN, until);
+        while (!c.failed && !c.at_eof && !c.has_more()) {
+            if (auto r = c.fill(until); !r) return r.error();
+        }
+        return {};
+    }
+
+    result<int> pollable() {
+        core& c = *core_;
+        if (c.failed == errc::closed) return c.failed;
+        c.use();
+        if (c.ready.made()) return c.ready.get();
+        auto fd = c.ready.add(c.io.descriptor(), EPOLLIN);
+        if (fd && (c.has_more() || c.at_eof)) {
+            if (auto r = c.ready.raise(); !r) return r.error();
+        }
+        return fd;
+    }
+
+    result<void> close(time_point) {
+        core_->shut();
+        return {};
+    }
+
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] parley::limits limits() const noexcept {
+        return {.message_bytes_max = core_->options.message_bytes_max};
+    }
+    [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
+    [[nodiscard]] uri address() const { return core_->address; }
+    [[nodiscard]] Io& io() noexcept { return core_->io; }
+
+private:
+    struct core final : fork_sensitive {
+        core(Io i, const message_type& t, uri a, stream_options o)
+            : io(std::move(i)),
+              type(t),
+              address(std::move(a)),
+              options(std::move(o)),
+              reader(t, options.message_bytes_max) {
+            (void)forks();
+        }
+        ~core() override { unguard(); }
+
+        void in_forked_child() noexcept override { shut(); }
+        void use() noexcept {
+            if (used) return;
+            used = true;
+            guard_against_fork();
+        }
+
+        result<bytes> next() {
+            if (options.frames == framing::parley) return reader.next(why);
+            if (raw.empty()) return errc::would_block;
+            const bytes all = raw.pending();
+            raw.consume(all.size());
+            return all;
+        }
+        [[nodiscard]] bool has_more() const noexcept {
+            return options.frames == framing::parley ? reader.ready() : !raw.empty();
+        }
+
+        /// Reads once. timed_out: nothing came.
+        result<void> fill(time_point until) {
+            use();
+            auto how = until == never ? reading::blocking : reading::at_once;
+            if (until != never && until != expired) {
+                if (auto r = wait_for(io.descriptor(), POLLIN, until); !r) return r.error();
+                how = reading::after_poll;
+            }
+            const bool framed = options.frames == framing::parley;
+            const auto to = framed ? reader.room(io.packet_bytes_max())
+                                   : raw.room(std::max<std::size_t>(io.packet_bytes_max(), 4096));
+            for (;;) {
+                const auto n = io.read(to.data(), to.size(), how);
+                if (n > 0) {
+                    const auto got = static_cast<std::size_t>(n);
+                    framed ? reader.filled(got) : raw.filled(got);
+                    return {};
+                }
+                if (n == 0 || errno == ECONNRESET) {
+                    at_eof = true;
+                    return {};
+                }
+                if (errno == EAGAIN && how != reading::blocking) return errc::timed_out;
+                if (errno != EINTR && errno != EAGAIN) {
+                    return why.fail(last_error(), explain("reading " + address.text(), errno));
+                }
+            }
+        }
+
+        error_code end_of_stream() {
+            const errc e = options.frames == framing::none ? errc::closed : reader.at_end();
+            if (e == errc::peer_lost) {
+                ++lost;
+                return fail(why.fail(e, "the sender on " + address.text() +
+                                            " died: its end went away without a goodbye" +
+                                            (reader.empty() ? "" : ", in mid-message")));
+            }
+            return fail(e);
+        }
+        /// Tells a sender of another type why, then hangs up.
+        error_code refuse(error_code ec) {
+            io.refuse(type);
+            ready.reset();
+            io.close();
+            return fail(ec);
+        }
+        error_code fail(error_code ec) noexcept {
+            failed = ec;
+            return ec;
+        }
+        void shut() noexcept {
+            ready.reset();
+            io.close();
+            failed = errc::closed;
+        }
+
+        Io io;
+        message_type type;
+        uri address;
+        stream_options options;
+        frame_reader reader;
+        inbound_buffer raw;
+        diagnostics why;
+        readiness ready;
+        error_code failed;
+        std::uint64_t lost = 0;
+        bool at_eof = false;
+        bool borrowed = false;
+        bool used = false;
+    };
+
+    std::unique_ptr<core> core_;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley
