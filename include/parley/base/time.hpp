@@ -24,9 +24,7 @@ public:
     constexpr deadline(time_point at) noexcept : at_(at) {}
     template <class Rep, class Period>
     constexpr deadline(std::chrono::duration<Rep, Period> in) noexcept
-        : at_(in.count() <= 0 ? expired : relative_mark),
-          in_(in > std::chrono::hours(24 * 365 * 100) ? duration::max()
-                                                      : std::chrono::duration_cast<duration>(in)) {}
+        : at_(in.count() > 0 ? relative_mark : expired), in_(shortened(in)) {}
 
     /// True if the call must not wait.
     [[nodiscard]] constexpr bool is_try() const noexcept { return at_ == expired; }
@@ -41,6 +39,16 @@ public:
 
 private:
     static constexpr time_point relative_mark = expired + duration(1);
+
+    /// More than a century is forever. Compared in floating point, which no unit overflows.
+    template <class Rep, class Period>
+    static constexpr duration shortened(std::chrono::duration<Rep, Period> in) noexcept {
+        constexpr double century = 100.0 * 365 * 24 * 3600;
+        const double seconds = std::chrono::duration<double>(in).count();
+        if (!(seconds > 0)) return duration::zero();
+        if (seconds > century) return duration::max();
+        return std::chrono::duration_cast<duration>(in);
+    }
 
     time_point at_;
     duration in_ = duration::zero();

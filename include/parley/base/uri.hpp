@@ -85,6 +85,8 @@ private:
 class uri_reader {
 public:
     uri_reader(const uri& from, diagnostics& diag) : text_(from.text()), diag_(diag) { parse(); }
+    uri_reader(const uri_reader&) = delete;  // scheme() points into the text within
+    uri_reader& operator=(const uri_reader&) = delete;
 
     [[nodiscard]] std::string_view scheme() const noexcept { return scheme_; }
     /// Between `//` and `?`, decoded; empty if there is none.

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Everything that needs nothing but Boost headers and the standard library. <parley/asio.hpp> and
+// <parley/format.hpp> stand apart: who includes them pays for Asio or fmt.
+#pragma once
+
+#include <parley/base/assert.hpp>
+#include <parley/base/bytes.hpp>
+#include <parley/base/error.hpp>
+#include <parley/base/limits.hpp>
+#include <parley/base/random.hpp>
+#include <parley/base/time.hpp>
+#include <parley/base/type.hpp>
+#include <parley/base/uri.hpp>
+#include <parley/version.hpp>

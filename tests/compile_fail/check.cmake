@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+# Compiles SOURCE good and bad. Words in the source say what is wanted:
+#   // expect: <regular expression>         some line of the errors of both compilers matches it
+#   // expect-gcc: … or // expect-clang: …  the same for one compiler, instead of `expect`
+#   // flags: <flag>…                       further flags for this file
+cmake_minimum_required(VERSION 3.24)
+
+file(STRINGS "${SOURCE}" lines REGEX "^// (expect|flags)" ENCODING UTF-8)
+set(wanted "")
+set(wanted_here "")
+set(flags "")
+set(family gcc)
+if(COMPILER_ID MATCHES "Clang")
+  set(family clang)
+endif()
+foreach(line IN LISTS lines)
+  if(line MATCHES "^// expect: (.+)$")
+    list(APPEND wanted "${CMAKE_MATCH_1}")
+  elseif(line MATCHES "^// expect-${family}: (.+)$")
+    list(APPEND wanted_here "${CMAKE_MATCH_1}")
+  elseif(line MATCHES "^// flags: (.+)$")
+    separate_arguments(flags UNIX_COMMAND "${CMAKE_MATCH_1}")
+  endif()
+endforeach()
+if(wanted_here)
+  set(wanted "${wanted_here}")
+endif()
+if(NOT wanted)
+  message(FATAL_ERROR "${SOURCE}: no line '// expect: <regular expression>'")
+endif()
+
+list(REMOVE_DUPLICATES INCLUDES)
+list(TRANSFORM INCLUDES PREPEND "-I")
+list(FILTER INCLUDES EXCLUDE REGEX "^-I/usr/include$")  # -I of it breaks <cstdlib> of libstdc++
+set(command "${COMPILER}" -std=c++20 -fsyntax-only -Wall -Wextra -Werror ${flags} ${INCLUDES})
+
+set(ENV{LC_ALL} C)
+execute_process(COMMAND ${command} "${SOURCE}" RESULT_VARIABLE rc ERROR_VARIABLE errors)
+if(NOT rc EQUAL 0)
+  message(FATAL_ERROR "${SOURCE}: the good variant does not compile:\n${errors}")
+endif()
+execute_process(COMMAND ${command} -DBAD "${SOURCE}" RESULT_VARIABLE rc ERROR_VARIABLE errors)
+if(rc EQUAL 0)
+  message(FATAL_ERROR "${SOURCE}: the bad variant compiles")
+endif()
+foreach(regex IN LISTS wanted)
+  if(NOT errors MATCHES "${regex}")
+    message(FATAL_ERROR "${SOURCE}: the errors lack '${regex}':\n${errors}")
+  endif()
+endforeach()

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+// Its bad variant compiles.
+// expect: .
+int main() {}

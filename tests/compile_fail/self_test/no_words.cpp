@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: MIT
+// It does not say what it expects.
+#ifdef BAD
+#error "words"
+#endif

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+// A stranger's program: everything comes through parley::parley.
+#include <parley/format.hpp>
+#include <parley/parley.hpp>
+
+#include <fmt/core.h>
+
+parley::errc second();
+
+int main() { fmt::print("parley {}: {}\n", PARLEY_VERSION, second()); }
