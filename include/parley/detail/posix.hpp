@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -46,6 +47,16 @@ public:
 private:
     int fd_ = -1;
 };
+
+/// A number that nobody else has.
+[[nodiscard]] inline std::uint64_t fresh_id() noexcept {
+    std::uint64_t id = 0;
+    if (::getrandom(&id, sizeof id, GRND_NONBLOCK) != sizeof id) {
+        id = static_cast<std::uint64_t>(clock::now().time_since_epoch().count()) ^
+             static_cast<std::uint64_t>(::getpid()) << 40;
+    }
+    return id == 0 ? 1 : id;
+}
 
 /// Calls again while a signal interrupts: parley's waits end by their deadline, not by a signal.
 template <class Call>

@@ -8,8 +8,6 @@
 #include <parley/transport/frame.hpp>
 #include <parley/transport/transport.hpp>
 
-#include <sys/random.h>
-
 #include <memory>
 #include <string>
 
@@ -22,16 +20,6 @@ enum class framing : std::uint8_t {
     parley,  ///< as drawn in frame.hpp
     none,    ///< bytes as they are, for programs that know nothing of parley
 };
-
-/// A number that no other sender has.
-[[nodiscard]] inline std::uint64_t fresh_id() noexcept {
-    std::uint64_t id = 0;
-    if (::getrandom(&id, sizeof id, GRND_NONBLOCK) != sizeof id) {
-        id = static_cast<std::uint64_t>(clock::now().time_since_epoch().count()) ^
-             static_cast<std::uint64_t>(::getpid()) << 40;
-    }
-    return id == 0 ? 1 : id;
-}
 
 /// Options of a stream end that its address decides.
 struct stream_options {

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+// A typed channel: sender<T> and receiver<T> over any transport.
+#pragma once
+
+#include <parley/base/assert.hpp>
+#include <parley/codec/codec.hpp>
+#include <parley/drive/blocking.hpp>
+#include <parley/transport/any.hpp>
+#include <parley/transport/transport.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+namespace parley {
+inline namespace v1 {
+
+/// A message under construction, in the memory that travels: fill it, then `send(std::move(it))`.
+/// Dropped, it was never there. `T` is trivially copyable; its members hold whatever the memory
+/// held before, so fill them all.
+template <class T, sink S>
+class loaned {
+public:
+    explicit loaned(typename S::loan l) noexcept : loan_(std::move(l)) {}
+
+    [[nodiscard]] T* operator->() const noexcept { return get(); }
+    [[nodiscard]] T& operator*() const noexcept { return *get(); }
+    [[nodiscard]] T* get() const noexcept {
+        return std::launder(reinterpret_cast<T*>(loan_.bytes().data()));
+    }
+    [[nodiscard]] typename S::loan release() && noexcept { return std::move(loan_); }
+
+private:
+    typename S::loan loan_;
+};
+
+/// Bytes under construction, for channels of bytes; `shrink(n)` keeps the first n.
+template <sink S>
+class loaned_bytes {
+public:
+    explicit loaned_bytes(typename S::loan l) noexcept : loan_(std::move(l)) {}
+
+    [[nodiscard]] mutable_bytes bytes() const noexcept { return loan_.bytes(); }
+    void shrink(std::size_t n) noexcept { loan_.shrink(n); }
+    [[nodiscard]] typename S::loan release() && noexcept { return std::move(loan_); }
+
+private:
+    typename S::loan loan_;
+};
+
+/// A received message, looked at where it lies and let go when this is destroyed. What it points
+/// to (also a string_view or span inside a T) lives exactly as long. It belongs to the thread of
+/// its receiver and must not outlive it. Over shared memory the writer can still change it: a
+/// hostile one may do so after the check, so copy first what must not move.
+template <class T, source S>
+class borrowed {
+public:
+    borrowed(typename S::view v, const T* in_place) noexcept
+        : view_(std::move(v)), in_place_(in_place) {}
+
+    [[nodiscard]] const T* operator->() const noexcept { return in_place_; }
+    [[nodiscard]] const T& operator*() const noexcept { return *in_place_; }
+
+private:
+    typename S::view view_;
+    const T* in_place_;
+};
+
+template <class T, source S>
+requires(!codec<T>::in_place) class borrowed<T, S> {
+public:
+    borrowed(typename S::view v, T value) : view_(std::move(v)), value_(std::move(value)) {}
+
+    [[nodiscard]] const T* operator->() const noexcept { return &value_; }
+    [[nodiscard]] const T& operator*() const noexcept { return value_; }
+
+private:
+    typename S::view view_;
+    T value_;
+};
+
+/// The sending end of a channel of T.
+///
+///     auto out = parley::open_sender<tick>(parley::shm{"ticks"}).value();
+///     out.send({7, 99.5}, 10ms).value();
+///
+/// Thread safety: distinct senders are independent; one sender is used by one thread at a time.
+/// It belongs to the process that first uses it; in a child forked later it is closed.
+/// Blocking: `send` waits while the transport is full, `try_send` never does.
+/// Errors: would_block (try), timed_out: nothing of this message will ever arrive; peer_lost: the
+/// receiver is gone; message_too_large; incompatible: the receiver carries another type; `why()`
+/// has more words. A message whose send succeeded is the transport's: it is delivered unless the
+/// receiver, or on streams this process, dies first; `close` waits for it.
+template <class T, transport Address>
+class sender {
+public:
+    using value_type = T;
+    using sink_type = typename Address::sink;
+
+    explicit sender(sink_type s) noexcept : sink_(std::move(s)) {}
+
+    [[nodiscard]] result<void> send(const T& value, deadline d = never) {
+        auto l = drive::loan(sink_, codec<T>::size(value), d);
+        if (!l) return l.error();
+        codec<T>::encode(value, l->bytes());
+        return drive::commit(sink_, std::move(*l), d);
+    }
+    [[nodiscard]] result<void> try_send(const T& value) { return send(value, expired); }
+
+    /// Room for one T in the memory that travels.
+    [[nodiscard]] result<loaned<T, sink_type>> loan(
+        deadline d = never) requires codec<T>::in_place {
+        auto l = drive::loan(sink_, sizeof(T), d);
+        if (!l) return l.error();
+        return loaned<T, sink_type>(std::move(*l));
+    }
+    /// Room for n bytes in the memory that travels, n up to limits().message_bytes_max.
+    [[nodiscard]] result<loaned_bytes<sink_type>> loan_bytes(
+        std::size_t n, deadline d = never) requires(codec<T>::type.description == "bytes") {
+        auto l = drive::loan(sink_, n, d);
+        if (!l) return l.error();
+        return loaned_bytes<sink_type>(std::move(*l));
+    }
+    [[nodiscard]] result<void> send(loaned<T, sink_type> l) {
+        deadline d = expired;
+        return drive::commit(sink_, std::move(l).release(), d);
+    }
+    [[nodiscard]] result<void> send(loaned_bytes<sink_type> l) {
+        deadline d = expired;
+        return drive::commit(sink_, std::move(l).release(), d);
+    }
+
+    /// Waits until everything sent is on its way, then tells the receiver that this sender is done.
+    /// timed_out: something is still here; close again, or destroy the sender and lose it.
+    result<void> close(deadline d = never) { return sink_.close(d.at()); }
+
+    /// Readable (to poll, epoll, a reactor) while a send may succeed; owned by the sender.
+    [[nodiscard]] result<int> pollable() { return sink_.pollable(); }
+    [[nodiscard]] parley::limits limits() const { return sink_.limits(); }
+    [[nodiscard]] const diagnostics& why() const { return sink_.why(); }
+    [[nodiscard]] uri address() const { return sink_.address(); }
+    /// Lets this end survive exec and gives the address under which the program that inherits it
+    /// opens it; close this copy unused.
+    [[nodiscard]] result<uri> hand_over() requires requires(sink_type s) { s.hand_over(); }
+    { return sink_.hand_over(); }
+
+    [[nodiscard]] static constexpr const message_type& type() noexcept { return codec<T>::type; }
+    /// The transport's end below, for drivers.
+    [[nodiscard]] sink_type& end() noexcept { return sink_; }
+
+private:
+    sink_type sink_;
+};
+
+/// The receiving end of a channel of T. It owns the address: it creates and removes it.
+///
+///     auto in = parley::open_receiver<tick>(parley::shm{"ticks"}).value();
+///     while (auto t = in.receive()) use(*t);
+///
+/// Thread safety: distinct receivers are independent; one receiver is used by one thread at a time.
+/// Blocking: `receive` and `borrow` wait as long as it takes, or until the deadline; `try_receive`
+/// never.
+/// Errors: would_block (try), timed_out; closed or peer_lost, once, when the last sender has gone
+/// and everything it sent was received (call again to wait for new senders); incompatible: a sender
+/// carries another type; corrupt: bytes that no sender of T writes; `why()` has more words.
+template <class T, transport Address>
+class receiver {
+public:
+    using value_type = T;
+    using source_type = typename Address::source;
+    using borrowed_type = borrowed<T, source_type>;
+
+    explicit receiver(source_type s) noexcept : source_(std::move(s)) {}
+
+    [[nodiscard]] result<T> receive(deadline d = never) requires(!codec<T>::borrows) {
+        auto m = drive::receive(source_, d);
+        if (!m) return m.error();
+        return codec<T>::decode(m->bytes());
+    }
+    [[nodiscard]] result<T> try_receive() requires(!codec<T>::borrows) { return receive(expired); }
+
+    /// The next message where it lies: nothing is copied. At most limits().borrows_max at once.
+    [[nodiscard]] result<borrowed_type> borrow(deadline d = never) {
+        auto m = drive::receive(source_, d);
+        if (!m) return m.error();
+        return look_at(std::move(*m));
+    }
+    [[nodiscard]] result<borrowed_type> try_borrow() { return borrow(expired); }
+
+    result<void> close(deadline d = never) { return source_.close(d.at()); }
+
+    /// Readable (to poll, epoll, a reactor) from the moment a message can be received until a
+    /// try_receive has returned would_block; owned by the receiver.
+    [[nodiscard]] result<int> pollable() { return source_.pollable(); }
+    /// How many senders died so far without closing.
+    [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
+    [[nodiscard]] parley::limits limits() const { return source_.limits(); }
+    [[nodiscard]] const diagnostics& why() const { return source_.why(); }
+    [[nodiscard]] uri address() const { return source_.address(); }
+    /// As sender::hand_over.
+    [[nodiscard]] result<uri> hand_over() requires requires(source_type s) { s.hand_over(); }
+    { return source_.hand_over(); }
+
+    [[nodiscard]] static constexpr const message_type& type() noexcept { return codec<T>::type; }
+    /// Makes what one received view holds into what `borrow` returns; for drivers.
+    [[nodiscard]] result<borrowed_type> look_at(typename source_type::view m) {
+        if constexpr (codec<T>::in_place) {
+            bytes b = m.bytes();
+            if (reinterpret_cast<std::uintptr_t>(b.data()) % alignof(T) != 0) b = aligned(b);
+            auto seen = codec<T>::view(b);
+            if (!seen) return seen.error();
+            return borrowed_type(std::move(m), *seen);
+        } else {
+            auto value = codec<T>::decode(m.bytes());
+            if (!value) return value.error();
+            return borrowed_type(std::move(m), std::move(*value));
+        }
+    }
+    /// The transport's end below, for drivers.
+    [[nodiscard]] source_type& end() noexcept { return source_; }
+
+private:
+    /// A stream packs frames without padding, so a message may lie at any address: one that lies
+    /// badly is moved to a place that is made once and kept.
+    bytes aligned(bytes b) {
+        if (b.size() > sizeof(T)) return b;  // the codec refuses it by its length
+        if (!scratch_) scratch_ = std::make_unique<aligned_room>();
+        std::memcpy(scratch_->room, b.data(), b.size());
+        return {scratch_->room, b.size()};
+    }
+    struct aligned_room {
+        alignas(T) std::byte room[sizeof(T)];
+    };
+
+    source_type source_;
+    std::unique_ptr<aligned_room> scratch_;
+};
+
+/// Opens the sending end at `at`, waiting for the receiver until the deadline.
+/// Errors: timed_out: no receiver came; incompatible; invalid_argument: the address means nothing;
+/// denied; out_of_resources; `why`, if given, gets more words.
+template <class T, transport Address>
+[[nodiscard]] result<sender<T, Address>> open_sender(const Address& at, deadline d = never,
+                                                     diagnostics* why = nullptr) {
+    diagnostics unasked;
+    auto s = at.open_sink({codec<T>::type, d.at(), why != nullptr ? why : &unasked});
+    if (!s) return s.error();
+    return sender<T, Address>(std::move(*s));
+}
+
+/// Opens the receiving end at `at`, and with it creates the address.
+/// Errors: in_use: another live receiver owns the address; and those of open_sender.
+template <class T, transport Address>
+[[nodiscard]] result<receiver<T, Address>> open_receiver(const Address& at, deadline d = never,
+                                                         diagnostics* why = nullptr) {
+    diagnostics unasked;
+    auto s = at.open_source({codec<T>::type, d.at(), why != nullptr ? why : &unasked});
+    if (!s) return s.error();
+    return receiver<T, Address>(std::move(*s));
+}
+
+/// Both ends of a new channel: `auto [tx, rx] = make_channel<tick>(pipe{}).value();`
+template <class T, transport Address>
+struct channel {
+    sender<T, Address> tx;
+    receiver<T, Address> rx;
+};
+
+/// Makes both ends at once, for threads or for a fork: each process then closes the end it does
+/// not use. Errors: unsupported (no such pair over this transport), out_of_resources.
+template <class T, pairing_transport Address>
+[[nodiscard]] result<channel<T, Address>> make_channel(const Address& at,
+                                                       diagnostics* why = nullptr) {
+    diagnostics unasked;
+    auto b = at.open_both({codec<T>::type, expired, why != nullptr ? why : &unasked});
+    if (!b) return b.error();
+    return channel<T, Address>{sender<T, Address>(std::move(b->sink)),
+                               receiver<T, Address>(std::move(b->source))};
+}
+
+/// The transports that a URI may name when the program names no list: all of them. Complete only
+/// after `#include <parley/transport/all.hpp>`; who names a transport_list<…> needs no such
+/// include.
+struct all_transports;
+
+/// The same, with the endpoint chosen at run time: `open_receiver<tick>(uri{argv[1]})`, or, to pay
+/// only for what is named, `open_receiver<tick>(uri{argv[1]}, transport_list<shm, uds>{})`.
+template <class T, class... Ts>
+[[nodiscard]] auto open_sender(const uri& at, transport_list<Ts...>, deadline d = never,
+                               diagnostics* why = nullptr) {
+    return open_sender<T>(any_transport<transport_list<Ts...>>(at), d, why);
+}
+template <class T, class All = all_transports>
+[[nodiscard]] auto open_sender(const uri& at, deadline d = never, diagnostics* why = nullptr) {
+    return open_sender<T>(at, typename All::list{}, d, why);
+}
+template <class T, class... Ts>
+[[nodiscard]] auto open_receiver(const uri& at, transport_list<Ts...>, deadline d = never,
+                                 diagnostics* why = nullptr) {
+    return open_receiver<T>(any_transport<transport_list<Ts...>>(at), d, why);
+}
+template <class T, class All = all_transports>
+[[nodiscard]] auto open_receiver(const uri& at, deadline d = never, diagnostics* why = nullptr) {
+    return open_receiver<T>(at, typename All::list{}, d, why);
+}
+template <class T, class... Ts>
+[[nodiscard]] auto make_channel(const uri& at, transport_list<Ts...>, diagnostics* why = nullptr) {
+    return make_channel<T>(any_transport<transport_list<Ts...>>(at), why);
+}
+template <class T, class All = all_transports>
+[[nodiscard]] auto make_channel(const uri& at, diagnostics* why = nullptr) {
+    return make_channel<T>(at, typename All::list{}, why);
+}
+
+}  // namespace v1
+}  // namespace parley

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT
+// Waking a sleeper on the other side of shared memory, and only a sleeper.
+//
+// Two words, each written by one side only, so that either page can be mapped read-only by the
+// other: `asleep` belongs to the sleeper, `bell` (a futex) to whoever rings.
+//
+//   sleeper                                     ringer
+//     seen = bell                                 publish the message            (seq_cst)
+//     asleep = seen | sleeping       (seq_cst)    a = asleep                     (seq_cst)
+//     look again for messages        (seq_cst)    if sleeping: bell: seen -> seen + 1, wake
+//     futex_wait(bell, seen)
+//     asleep = 0
+//
+// The four seq_cst operations have one order: either the sleeper's second look finds the message,
+// or the ringer finds the sleeper. Of many ringers one changes `bell` and makes the system call.
+// A sleeper that wants a descriptor says so in `asleep`, and the ringer sends an empty datagram to
+// a socket in the abstract namespace: it vanishes with the sleeper, whatever kills it.
+#pragma once
+
+#include <parley/detail/atomics.hpp>
+#include <parley/detail/posix.hpp>
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+inline constexpr std::uint64_t asleep_on_futex = std::uint64_t{1} << 32;
+inline constexpr std::uint64_t asleep_on_socket = std::uint64_t{1} << 33;
+
+/// The sleeper's side: what it writes, and the bell it watches.
+template <class Atomics>
+struct sleeper {
+    std::uint64_t& asleep;
+    const std::uint32_t& bell;
+
+    /// Says that this side is about to sleep. Look again for work before you do.
+    [[nodiscard]] std::uint32_t lie_down(std::uint64_t how) noexcept {
+        const auto seen = Atomics::load(bell, std::memory_order_acquire);
+        Atomics::store(asleep, how | seen, std::memory_order_seq_cst);  // pairs with ring()
+        return seen;
+    }
+    void sleep(std::uint32_t seen, duration at_most) noexcept {
+        Atomics::futex_wait(bell, seen, at_most);
+    }
+    void get_up() noexcept { Atomics::store(asleep, std::uint64_t{0}, std::memory_order_relaxed); }
+};
+
+/// What came of ringing.
+enum class rung : std::uint8_t {
+    nobody_asleep,  ///< no system call was made
+    woken,          ///< a sleeper was woken
+    no_answer,      ///< it says it sleeps, but nobody does, or it was rung before: alive?
+};
+
+/// Rings if the other side sleeps; to be called after publishing with seq_cst. `by_socket` is
+/// called if it sleeps on a descriptor.
+template <class Atomics, class BySocket>
+rung ring(const std::uint64_t& asleep, std::uint32_t& bell, BySocket&& by_socket) noexcept {
+    const auto a = Atomics::load(asleep, std::memory_order_seq_cst);  // pairs with lie_down()
+    if (a == 0) [[likely]]
+        return rung::nobody_asleep;
+    auto seen = static_cast<std::uint32_t>(a);
+    const bool mine = Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_acq_rel);
+    if (!mine) return rung::no_answer;
+    if ((a & asleep_on_socket) != 0) return by_socket() ? rung::woken : rung::no_answer;
+    return Atomics::futex_wake(bell) > 0 ? rung::woken : rung::no_answer;
+}
+
+/// A bell that a poll can wait for: a datagram socket whose name holds the segment's random number,
+/// so only who can read the segment knows it.
+class socket_bell {
+public:
+    /// `lane` is the writer's number, or -1 for the reader.
+    struct name {
+        std::uint64_t segment = 0;
+        int lane = -1;
+        std::uint32_t claim = 0;
+    };
+
+    [[nodiscard]] int get() const noexcept { return socket_.get(); }
+    explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
+
+    /// The sleeper's side.
+    result<void> listen(const name& n) noexcept {
+        if (auto r = make(); !r) return r;
+        sockaddr_un at{};
+        const auto length = fill(at, n);
+        if (::bind(socket_.get(), reinterpret_cast<sockaddr*>(&at), length) != 0) {
+            const auto ec = last_error();
+            socket_.reset();
+            return ec;
+        }
+        return {};
+    }
+    /// Rings at `n`. False if nobody listens there.
+    bool ring(const name& n) noexcept {
+        if (!socket_ && !make()) return false;
+        sockaddr_un at{};
+        const auto length = fill(at, n);
+        const auto sent = ::sendto(socket_.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL,
+                                   reinterpret_cast<sockaddr*>(&at), length);
+        return sent == 1 || errno == EAGAIN;  // a full queue is rung already
+    }
+    /// Takes what was rung, so that the socket polls unreadable.
+    void drain() noexcept {
+        char c;
+        while (::recv(socket_.get(), &c, 1, MSG_DONTWAIT) >= 0) {
+        }
+    }
+    void reset() noexcept { socket_.reset(); }
+
+private:
+    result<void> make() noexcept {
+        socket_ = unique_fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+        if (!socket_) return last_error();
+        return {};
+    }
+    static socklen_t fill(sockaddr_un& at, const name& n) noexcept {
+        at.sun_family = AF_UNIX;
+        const int text =
+            std::snprintf(at.sun_path + 1, sizeof at.sun_path - 1, "parley/%016llx/%d/%u",
+                          static_cast<unsigned long long>(n.segment), n.lane, n.claim);
+        return static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 +
+                                      static_cast<std::size_t>(text));
+    }
+
+    unique_fd socket_;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// A lane: a lossless ring of variable-length messages from one writer to one reader. The layout is
+// drawn in layout.hpp. The commit word of a message is written last, so nothing is visible before
+// its writer meant it; the word behind a message is zeroed before, so that the reader stops there.
+// That is the ring of Aeron's log buffers (length word as commit, cleared ahead) with a cached
+// reader cursor as in Rigtorp's SPSC queue; both are described in their projects' documentation.
+#pragma once
+
+#include <parley/base/bytes.hpp>
+#include <parley/base/error.hpp>
+#include <parley/detail/atomics.hpp>
+#include <parley/shm/layout.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+/// The writer's side. `ring` is the ring mapped twice, writable. One thread.
+template <class Atomics>
+class lane_writer {
+public:
+    lane_writer() = default;
+    /// Takes over an empty lane at the reader's position and clears the way.
+    lane_writer(const shm_layout::shape& s, std::byte* ring,
+                const shm_layout::lane_cursor& cursor) noexcept
+        : shape_(s), ring_(ring), cursor_(&cursor) {
+        tail_ = Atomics::load(cursor.head, std::memory_order_acquire);
+        tail_ -= (tail_ - s.first()) & (s.alignment - 1);  // a reader that lies is not our death
+        head_ = tail_;
+        Atomics::store(commit_at(tail_), std::uint64_t{0}, std::memory_order_relaxed);
+    }
+
+    /// Room for n bytes at the tail, or an empty span if the ring is full. n is at most
+    /// shape.message_bytes_max(). Valid until commit.
+    [[nodiscard]] mutable_bytes try_loan(std::size_t n) noexcept {
+        if (!has_room(n)) {
+            look_at_head();
+            if (!has_room(n)) return {};
+        }
+        return {ring_ + index(tail_) + 8, n};
+    }
+    /// Publishes the first n bytes of the loan. Order: after the caller's writes of the payload,
+    /// and before the load of `asleep` that follows in ring().
+    void commit(std::size_t n) noexcept { publish(frame::kind::message, n); }
+    /// The last word of a writer in good order; there is always room for it.
+    void commit_end() noexcept { publish(frame::kind::end, 0); }
+
+    /// The position that head must reach before n bytes fit.
+    [[nodiscard]] std::uint64_t head_for(std::size_t n) const noexcept {
+        return tail_ + shape_.stride(n) + shape_.reserve() - shape_.capacity;
+    }
+    /// The same question to shared memory, ordered after lie_down().
+    [[nodiscard]] bool room_now(std::size_t n) noexcept {
+        look_at_head();
+        return has_room(n);
+    }
+    [[nodiscard]] std::uint64_t tail() const noexcept { return tail_; }
+
+    /// Committed messages that the reader has not let go of: counted along the ring.
+    [[nodiscard]] std::uint64_t unread() noexcept {
+        look_at_head();
+        std::uint64_t n = 0;
+        for (auto p = head_; p < tail_; ++n) {
+            const auto length =
+                static_cast<std::uint32_t>(Atomics::load(commit_at(p), std::memory_order_relaxed));
+            p += shape_.stride(length);
+        }
+        return n;
+    }
+
+private:
+    [[nodiscard]] std::size_t index(std::uint64_t position) const noexcept {
+        return static_cast<std::size_t>(position) & (shape_.capacity - 1);
+    }
+    [[nodiscard]] std::uint64_t& commit_at(std::uint64_t position) const noexcept {
+        return *reinterpret_cast<std::uint64_t*>(ring_ + index(position));
+    }
+    [[nodiscard]] bool has_room(std::size_t n) const noexcept {
+        return tail_ + shape_.stride(n) + shape_.reserve() <= head_ + shape_.capacity;
+    }
+    void look_at_head() noexcept {
+        // Acquire pairs with the reader's store: its reads of the old messages are over.
+        const auto h = Atomics::load(cursor_->head, std::memory_order_seq_cst);
+        if (h > head_ && h <= tail_) head_ = h;  // anything else is a reader that lies
+    }
+    void publish(frame::kind k, std::size_t n) noexcept {
+        const auto next = tail_ + shape_.stride(n);
+        Atomics::store(commit_at(next), std::uint64_t{0}, std::memory_order_relaxed);
+        // Release: the payload and the zero behind it come first. seq_cst: see doorbell.hpp.
+        Atomics::store(commit_at(tail_), shm_layout::commit_word(k, n), std::memory_order_seq_cst);
+        tail_ = next;
+    }
+
+    shm_layout::shape shape_;
+    std::byte* ring_ = nullptr;
+    const shm_layout::lane_cursor* cursor_ = nullptr;
+    std::uint64_t tail_ = 0;
+    std::uint64_t head_ = 0;  // the reader's cursor as last seen
+};
+
+/// The reader's side. `ring` is the ring mapped twice; nothing in it is trusted. One thread.
+template <class Atomics>
+class lane_reader {
+public:
+    lane_reader(const shm_layout::shape& s, const std::byte* ring,
+                shm_layout::lane_cursor& cursor) noexcept
+        : shape_(s), ring_(ring), cursor_(&cursor) {
+        next_ = Atomics::load(cursor.head, std::memory_order_relaxed);
+    }
+
+    /// What lies at the reader's position.
+    struct item {
+        frame::kind kind;
+        bytes payload;
+    };
+
+    /// Takes the next message or end record. Errors: would_block, corrupt (this lane only).
+    /// The payload stays until release().
+    result<item> take(std::memory_order order = std::memory_order_acquire) noexcept {
+        // Acquire pairs with publish(): the payload is there.
+        const auto word = Atomics::load(commit_at(next_), order);
+        if (word == 0) return errc::would_block;
+        const auto length = static_cast<std::size_t>(word & 0xffffffffU);
+        const auto kind = static_cast<frame::kind>(word >> 32 & 0xff);
+        if (word != shm_layout::commit_word(kind, length) || length > shape_.message_bytes_max() ||
+            (kind != frame::kind::message && kind != frame::kind::end)) {
+            return errc::corrupt;
+        }
+        const bytes payload(ring_ + index(next_) + 8, length);
+        next_ += shape_.stride(length);
+        return item{kind, payload};
+    }
+    /// True if take() would find something.
+    [[nodiscard]] bool ready(std::memory_order order) const noexcept {
+        return Atomics::load(commit_at(next_), order) != 0;
+    }
+    /// Gives everything taken so far back to the writer.
+    void release() noexcept {
+        // Release: our reads are over. seq_cst: see doorbell.hpp, the writer may sleep for room.
+        Atomics::store(cursor_->head, next_, std::memory_order_seq_cst);
+    }
+    [[nodiscard]] std::uint64_t position() const noexcept { return next_; }
+
+private:
+    [[nodiscard]] std::size_t index(std::uint64_t position) const noexcept {
+        return static_cast<std::size_t>(position) & (shape_.capacity - 1);
+    }
+    [[nodiscard]] const std::uint64_t& commit_at(std::uint64_t position) const noexcept {
+        return *reinterpret_cast<const std::uint64_t*>(ring_ + index(position));
+    }
+
+    shm_layout::shape shape_;
+    const std::byte* ring_;
+    shm_layout::lane_cursor* cursor_;
+    std::uint64_t next_ = 0;  // the commit word to look at
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

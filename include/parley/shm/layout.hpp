@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+// The layout of a segment: one reader, a lane for each writer, a doorbell.
+//
+//   byte offset                                                        written by     mapped
+//   writable 0                 +----------------------------------------------+
+//                     | segment_header: magic, layout, type, shape   | its creator     nobody
+//   4096              +----------------------------------------------+
+//                     | reader_page: asleep                          | the reader      the reader
+//                     |   + 64 * (1 + i): cursor of lane i           |
+//                     |   (head, released, bell)                     |
+//   12288             +----------------------------------------------+
+//                     | doorbell_page: bell, claims                  | all writers     all writers
+//   16384             +----------------------------------------------+
+//                     | lane_page 0: claims, sender, pid, asleep     | writer 0        writer 0
+//                     | lane_page 1 …                                | writer 1 …      writer 1 …
+//   16384 + 4096 * n  +----------------------------------------------+
+//                     | ring of lane 0, capacity bytes               | writer 0        writer 0
+//                     | ring of lane 1 …                             | writer 1 …      writer 1 …
+//                     +----------------------------------------------+
+//
+// A ring is mapped twice, back to back, so that a message never wraps. In a ring, at position p
+// (bytes since the segment began, modulo capacity):
+//
+//        p        p + 8                 p + stride(n)
+//        +--------+---------------------+--------+
+//        | commit | payload, n bytes    | 0      |   commit = length | kind << 32 | layout << 40 |
+//        | u64    | aligned as the type | u64    |            magic << 48, as a frame header
+//        +--------+---------------------+--------+   0: nothing here yet
+//
+// All numbers are in the machine's byte order: the magic tells another one. Fields have fixed
+// widths, so a 32-bit peer sees the same layout.
+#pragma once
+
+#include <parley/base/bytes.hpp>
+#include <parley/base/error.hpp>
+#include <parley/base/type.hpp>
+#include <parley/transport/frame.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace shm_layout {
+
+inline constexpr std::uint64_t magic = 0x31595241'50797261;  // reads "aryPARY1" in its own order
+inline constexpr std::uint32_t version = 1;
+inline constexpr std::size_t page_bytes = 4096;
+inline constexpr std::size_t lanes_max = 64;
+inline constexpr std::size_t capacity_bytes_min = 4096;
+inline constexpr std::size_t capacity_bytes_max = std::size_t{1} << 30;
+inline constexpr std::size_t line_bytes = 64;
+
+/// Written once, before the segment can be found.
+struct segment_header {
+    std::uint64_t magic;
+    std::uint32_t version;
+    std::uint32_t lanes;          // how many writers at once
+    std::uint64_t capacity;       // bytes of each ring, a power of two
+    std::uint64_t fingerprint;    // of the message type
+    std::uint32_t alignment;      // of a message's bytes, a power of two
+    std::uint32_t owner_pid;      // for people, and for a pidfd in the same PID namespace
+    std::uint64_t pid_namespace;  // inode number
+    std::uint64_t net_namespace;  // inode number: where the bells of pollable ends ring
+    std::uint64_t segment;        // random, to tell this segment from its successor
+    std::uint32_t description_bytes;
+    char description[frame::description_bytes_max];
+};
+
+/// How far the reader is in one lane, and the bell by which it wakes that lane's writer.
+struct alignas(line_bytes) lane_cursor {
+    std::uint64_t head;      // everything before this position may be overwritten
+    std::uint32_t released;  // the lane is free if this equals lane_page::claims
+    std::uint32_t bell;      // futex of the writer
+};
+
+struct alignas(line_bytes) reader_state {
+    std::uint64_t asleep;  // see doorbell.hpp
+    std::uint32_t closed;  // 1: the reader left in good order
+};
+
+struct reader_page {
+    reader_state state;
+    lane_cursor lanes[lanes_max];
+};
+
+struct doorbell_page {
+    std::uint32_t bell;                        // futex of the reader
+    alignas(line_bytes) std::uint32_t claims;  // grows whenever a writer takes a lane
+};
+
+struct lane_page {
+    std::uint32_t claims;  // how often this lane was taken
+    std::uint32_t pid;
+    std::uint64_t pid_namespace;
+    std::uint64_t sender;
+    alignas(line_bytes) std::uint64_t asleep;  // see doorbell.hpp
+    std::uint64_t wanted;                      // the writer sleeps until head reaches this
+};
+
+static_assert(offsetof(segment_header, description_bytes) == 64);
+static_assert(offsetof(segment_header, description) == 68 && sizeof(segment_header) <= page_bytes);
+static_assert(offsetof(reader_page, lanes) == 64 && sizeof(lane_cursor) == 64);
+static_assert(sizeof(reader_page) <= 2 * page_bytes);
+static_assert(offsetof(doorbell_page, claims) == 64 && sizeof(lane_page) <= page_bytes);
+static_assert(offsetof(lane_page, asleep) == 64 && offsetof(lane_page, wanted) == 72);
+
+inline constexpr std::size_t reader_offset = page_bytes;
+inline constexpr std::size_t doorbell_offset = 3 * page_bytes;
+inline constexpr std::size_t lanes_offset = 4 * page_bytes;
+
+/// The numbers from which everything else follows.
+struct shape {
+    std::size_t lanes = 0;
+    std::size_t capacity = 0;
+    std::size_t alignment = 8;
+
+    [[nodiscard]] constexpr std::size_t rings_offset() const noexcept {
+        return lanes_offset + lanes * page_bytes;
+    }
+    [[nodiscard]] constexpr std::size_t ring_offset(std::size_t lane) const noexcept {
+        return rings_offset() + lane * capacity;
+    }
+    [[nodiscard]] constexpr std::size_t segment_bytes() const noexcept {
+        return ring_offset(lanes);
+    }
+    /// From one commit word to the next.
+    [[nodiscard]] constexpr std::size_t stride(std::size_t n) const noexcept {
+        return (n + 8 + alignment - 1) & ~(alignment - 1);
+    }
+    /// Where the first commit word of a lane lies, so that its payload is aligned.
+    [[nodiscard]] constexpr std::size_t first() const noexcept { return alignment - 8; }
+    /// What a writer keeps free behind each message: an end record and the zero after it.
+    [[nodiscard]] constexpr std::size_t reserve() const noexcept { return alignment + 8; }
+    [[nodiscard]] constexpr std::size_t message_bytes_max() const noexcept {
+        return ((capacity - reserve()) & ~(alignment - 1)) - 8;
+    }
+    [[nodiscard]] constexpr bool sane() const noexcept {
+        const auto power = [](std::size_t n) { return n != 0 && (n & (n - 1)) == 0; };
+        return lanes >= 1 && lanes <= lanes_max && power(capacity) && power(alignment) &&
+               capacity >= capacity_bytes_min && capacity <= capacity_bytes_max && alignment >= 8 &&
+               alignment <= page_bytes / 4;
+    }
+};
+
+[[nodiscard]] constexpr std::uint64_t commit_word(frame::kind k, std::size_t length) noexcept {
+    return static_cast<std::uint64_t>(length) | static_cast<std::uint64_t>(k) << 32 |
+           std::uint64_t{frame::layout} << 40 | std::uint64_t{frame::magic} << 48;
+}
+
+inline void write_header(segment_header& h, const shape& s, const message_type& type) noexcept {
+    h.magic = magic;
+    h.version = version;
+    h.lanes = static_cast<std::uint32_t>(s.lanes);
+    h.capacity = s.capacity;
+    h.fingerprint = type.fingerprint;
+    h.alignment = static_cast<std::uint32_t>(s.alignment);
+    const auto text = type.description.substr(0, sizeof h.description);
+    h.description_bytes = static_cast<std::uint32_t>(text.size());
+    std::copy(text.begin(), text.end(), h.description);
+}
+
+/// Checks a header that somebody else wrote against the file's size and our type; the shape, or
+/// corrupt (no segment, or a broken one), incompatible (another layout or type).
+[[nodiscard]] inline result<shape> check_header(const segment_header& from, std::size_t file_bytes,
+                                                const message_type& own, const std::string& where,
+                                                diagnostics& why) {
+    const segment_header h = from;  // read once: the file is input
+    if (h.magic != magic) {
+        return why.fail(errc::corrupt, where +
+                                           " is no segment of parley (or of a machine with "
+                                           "another byte order): its first 8 bytes are wrong");
+    }
+    if (h.version != version) {
+        return why.fail(errc::incompatible, where + " has layout " + std::to_string(h.version) +
+                                                ", this program speaks layout " +
+                                                std::to_string(version) +
+                                                ": build both with the same parley");
+    }
+    const shape s{h.lanes, static_cast<std::size_t>(h.capacity), h.alignment};
+    if (h.capacity > capacity_bytes_max || !s.sane() || s.segment_bytes() != file_bytes ||
+        h.description_bytes > sizeof h.description) {
+        return why.fail(errc::corrupt, where + " is damaged: " + std::to_string(h.lanes) +
+                                           " lanes of " + std::to_string(h.capacity) +
+                                           " bytes do not fit its " + std::to_string(file_bytes) +
+                                           " bytes; remove it with `parley clean`");
+    }
+    if (own.fingerprint != h.fingerprint && h.fingerprint != 0) {
+        return why.fail(errc::incompatible,
+                        frame::mismatch({h.description, h.description_bytes}, own.description));
+    }
+    return s;
+}
+
+}  // namespace shm_layout
+}  // namespace v1
+}  // namespace parley

@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: MIT
+// Segments: making them, finding them, taking stale ones over, and knowing who lives.
+//
+// Who lives: every party holds a byte-range lock of an open file description that it opened itself
+// (F_OFD_SETLK); the kernel drops it when the process dies, however it dies, and a lock needs no
+// PID namespace. Byte 0 is the reader's; 16 + 2i is the writer's of lane i. The byte after each is
+// held, on a description that a fork shares, by an end of make_channel that was not used yet.
+#pragma once
+
+#include <parley/base/error.hpp>
+#include <parley/detail/posix.hpp>
+#include <parley/shm/layout.hpp>
+
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+inline constexpr off_t reader_lock = 0;
+[[nodiscard]] constexpr off_t writer_lock(std::size_t lane) noexcept {
+    return static_cast<off_t>(16 + 2 * lane);
+}
+
+/// Takes the lock byte `at` for this open file description; would_block: somebody else has it.
+[[nodiscard]] inline result<void> try_lock(int fd, off_t at) noexcept {
+    struct flock l {};
+    l.l_type = F_WRLCK;
+    l.l_whence = SEEK_SET;
+    l.l_start = at;
+    l.l_len = 1;
+    if (::fcntl(fd, F_OFD_SETLK, &l) == 0) return {};
+    return errno == EACCES ? make_error_code(errc::would_block) : last_error();
+}
+/// True if another description holds the lock byte `at` or the one after it: that party lives.
+[[nodiscard]] inline bool is_locked(int fd, off_t at) noexcept {
+    struct flock l {};
+    l.l_type = F_WRLCK;
+    l.l_whence = SEEK_SET;
+    l.l_start = at;
+    l.l_len = 2;
+    return ::fcntl(fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
+}
+inline void unlock(int fd, off_t at) noexcept {
+    struct flock l {};
+    l.l_type = F_UNLCK;
+    l.l_whence = SEEK_SET;
+    l.l_start = at;
+    l.l_len = 1;
+    ::fcntl(fd, F_OFD_SETLK, &l);
+}
+/// A description of the same file that this process opened itself, so that its locks are its own.
+[[nodiscard]] inline result<unique_fd> reopened(int fd) noexcept {
+    char path[32];
+    std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    unique_fd own(::open(path, O_RDWR | O_CLOEXEC));
+    if (!own) return last_error();
+    return own;
+}
+/// The inode number of one of this process's namespaces ("pid", "net"); 0 if there is no telling.
+[[nodiscard]] inline std::uint64_t namespace_id(const char* kind) noexcept {
+    char path[32];
+    std::snprintf(path, sizeof path, "/proc/self/ns/%s", kind);
+    struct stat s {};
+    return ::stat(path, &s) == 0 ? s.st_ino : 0;
+}
+
+/// A stretch of shared memory, unmapped at the end.
+class mapping {
+public:
+    mapping() = default;
+    mapping(void* at, std::size_t n) noexcept : at_(at), bytes_(n) {}
+    mapping(mapping&& other) noexcept
+        : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+    mapping& operator=(mapping&& other) noexcept {
+        std::swap(at_, other.at_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    ~mapping() {
+        if (at_ != nullptr) ::munmap(at_, bytes_);
+    }
+
+    [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(at_); }
+    explicit operator bool() const noexcept { return at_ != nullptr; }
+    template <class Page>
+    [[nodiscard]] Page& as(std::size_t offset = 0) const noexcept {
+        return *reinterpret_cast<Page*>(data() + offset);
+    }
+
+    [[nodiscard]] static result<mapping> of(int fd, std::size_t offset, std::size_t n,
+                                            int protection) noexcept {
+        void* at = ::mmap(nullptr, n, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+        if (at == MAP_FAILED) return last_error();
+        return mapping(at, n);
+    }
+    /// The same n bytes twice, back to back.
+    [[nodiscard]] static result<mapping> twice(int fd, std::size_t offset, std::size_t n,
+                                               int protection) noexcept {
+        void* at = ::mmap(nullptr, 2 * n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (at == MAP_FAILED) return last_error();
+        mapping both(at, 2 * n);
+        for (std::size_t i = 0; i < 2; ++i) {
+            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, fd,
+                       static_cast<off_t>(offset)) == MAP_FAILED) {
+                return last_error();
+            }
+        }
+        return both;
+    }
+
+private:
+    void* at_ = nullptr;
+    std::size_t bytes_ = 0;
+};
+
+/// Reserves memory for a part of the segment now, so that a full file system is an error here and
+/// not a SIGBUS later.
+[[nodiscard]] inline result<void> reserve(int fd, std::size_t offset, std::size_t n,
+                                          const std::string& where, diagnostics& why) {
+    const int r = retried(
+        [&] { return ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(n)); });
+    if (r == 0) return {};
+    return why.fail(last_error(),
+                    explain("reserving " + std::to_string(n) + " bytes for " + where +
+                                " (a smaller ?capacity_bytes=… or a larger tmpfs helps)",
+                            errno));
+}
+
+/// What a new segment is to be.
+struct segment_plan {
+    shm_layout::shape shape;
+    message_type type;
+};
+
+/// An open segment: its file and its shape. Mapped by the ends, each with its own rights.
+struct segment {
+    unique_fd file;
+    shm_layout::shape shape;
+    std::uint64_t id = 0;
+    std::uint64_t net_namespace = 0;
+    std::uint32_t owner_pid = 0;
+    std::uint64_t pid_namespace = 0;
+
+    /// Fills a fresh, empty file.
+    [[nodiscard]] result<void> initialise(const segment_plan& plan, std::uint64_t fresh_id,
+                                          const std::string& where, diagnostics& why) {
+        shape = plan.shape;
+        if (::ftruncate(file.get(), static_cast<off_t>(shape.segment_bytes())) != 0) {
+            return why.fail(last_error(), explain("sizing " + where, errno));
+        }
+        const std::size_t control = shape.rings_offset();
+        if (auto r = reserve(file.get(), 0, control, where, why); !r) return r;
+        auto map = mapping::of(file.get(), 0, control, PROT_READ | PROT_WRITE);
+        if (!map) return why.fail(map.error(), explain("mapping " + where, errno));
+        auto& header = map->as<shm_layout::segment_header>();
+        shm_layout::write_header(header, shape, plan.type);
+        header.owner_pid = owner_pid = static_cast<std::uint32_t>(::getpid());
+        header.pid_namespace = pid_namespace = namespace_id("pid");
+        header.net_namespace = net_namespace = namespace_id("net");
+        header.segment = id = fresh_id;
+        auto& reader = map->as<shm_layout::reader_page>(shm_layout::reader_offset);
+        for (auto& lane : reader.lanes) lane.head = shape.first();
+        return {};
+    }
+
+    /// Reads and checks the header of an existing file.
+    [[nodiscard]] result<void> adopt(const message_type& own, const std::string& where,
+                                     diagnostics& why) {
+        struct stat s {};
+        if (::fstat(file.get(), &s) != 0) return why.fail(last_error(), explain(where, errno));
+        const auto size = static_cast<std::size_t>(s.st_size);
+        if (!S_ISREG(s.st_mode) || size < shm_layout::page_bytes) {
+            return why.fail(errc::corrupt, where + " is no segment of parley: it has " +
+                                               std::to_string(size) + " bytes; it is left alone");
+        }
+        auto map = mapping::of(file.get(), 0, shm_layout::page_bytes, PROT_READ);
+        if (!map) return why.fail(map.error(), explain("mapping " + where, errno));
+        const auto& header = map->as<const shm_layout::segment_header>();
+        auto checked = shm_layout::check_header(header, size, own, where, why);
+        if (!checked) return checked.error();
+        shape = *checked;
+        id = header.segment;
+        net_namespace = header.net_namespace;
+        owner_pid = header.owner_pid;
+        pid_namespace = header.pid_namespace;
+        return {};
+    }
+};
+
+/// The file of a named segment.
+struct segment_name {
+    std::string directory;
+    std::string name;
+    mode_t mode = 0600;
+
+    static constexpr std::string_view prefix = "parley.";
+
+    [[nodiscard]] std::string path() const {
+        std::string p = directory;
+        if (p.empty() || p.back() != '/') p += '/';
+        return (p += prefix) += name;
+    }
+    [[nodiscard]] result<void> check(diagnostics& why) const {
+        if (!name.empty() && name.size() <= 200 && name.find('/') == std::string::npos) return {};
+        return why.fail(errc::invalid_argument,
+                        "shm name '" + name + "': wants 1 to 200 characters and no '/'");
+    }
+};
+
+/// Makes a segment under its name, as its only owner, taking over one whose owner is dead.
+/// The new file is complete and locked before anybody can find it. A stale one is unlinked only
+/// under its own owner lock and only while the name still means it: of any number of racing
+/// openers exactly one succeeds.
+class segment_creator {
+public:
+    segment_creator(segment_name at, const segment_plan& plan, diagnostics& why)
+        : at_(std::move(at)), path_(at_.path()), plan_(plan), why_(why) {}
+
+    [[nodiscard]] result<segment> create(std::uint64_t fresh_id) {
+        if (auto r = at_.check(why_); !r) return r.error();
+        segment fresh;
+        if (auto r = make_file(fresh, fresh_id); !r) return r.error();
+        if (auto r = fresh.initialise(plan_, fresh_id, path_, why_); !r) return discard(r.error());
+        if (auto r = try_lock(fresh.file.get(), reader_lock); !r) return discard(r.error());
+        for (;;) {
+            if (publish(fresh)) return fresh;
+            if (errno != EEXIST) {
+                return discard(why_.fail(last_error(), explain("creating " + path_, errno)));
+            }
+            if (auto r = remove_stale(); !r) return discard(r.error());
+        }
+    }
+
+private:
+    error_code discard(error_code ec) {
+        if (!temporary_.empty()) ::unlink(temporary_.c_str());
+        return ec;
+    }
+
+    result<void> make_file(segment& fresh, std::uint64_t fresh_id) {
+        const std::string dir = at_.directory.empty() ? "." : at_.directory;
+        fresh.file.reset(::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, at_.mode));
+        if (!fresh.file && (errno == EOPNOTSUPP || errno == EISDIR)) {
+            temporary_ = path_ + ".new." + std::to_string(fresh_id);
+            fresh.file.reset(
+                ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, at_.mode));
+        }
+        if (!fresh.file) {
+            const error_code ec = last_error();
+            return why_.fail(ec, explain("making a segment in " + dir +
+                                             (ec == errc::not_found ? " (no such directory)" : ""),
+                                         errno));
+        }
+        if (::fchmod(fresh.file.get(), at_.mode) != 0) {
+            return discard(why_.fail(last_error(), explain("setting the mode of " + path_, errno)));
+        }
+        return {};
+    }
+
+    /// False, with errno, if the name is taken or cannot be made.
+    bool publish(const segment& fresh) {
+        if (!temporary_.empty()) {
+            if (::link(temporary_.c_str(), path_.c_str()) != 0) return false;
+            ::unlink(temporary_.c_str());
+            return true;
+        }
+        char from[32];
+        std::snprintf(from, sizeof from, "/proc/self/fd/%d", fresh.file.get());
+        return ::linkat(AT_FDCWD, from, AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0;
+    }
+
+    /// Success: the name was free for a moment, try again.
+    result<void> remove_stale() {
+        unique_fd old(::open(path_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+        if (!old) {
+            if (errno == ENOENT) return {};
+            return why_.fail(last_error(),
+                             explain(path_ + " exists and belongs to somebody else", errno));
+        }
+        std::uint64_t first = 0;
+        std::uint32_t pid = 0;
+        if (::pread(old.get(), &first, sizeof first, 0) != sizeof first ||
+            first != shm_layout::magic) {
+            return why_.fail(errc::corrupt, path_ +
+                                                " exists but is no segment of parley; it is "
+                                                "left alone: remove it or choose another name");
+        }
+        (void)!::pread(old.get(), &pid, sizeof pid,
+                       offsetof(shm_layout::segment_header, owner_pid));
+        auto mine = try_lock(old.get(), reader_lock);
+        if (!mine && mine.error() != errc::would_block) {
+            return why_.fail(mine.error(), explain("locking " + path_, errno));
+        }
+        if (!mine || is_locked(old.get(), reader_lock)) {
+            return why_.fail(errc::in_use,
+                             path_ + " has a live receiver, process " + std::to_string(pid));
+        }
+        struct stat ours {
+        }, named{};
+        if (::fstat(old.get(), &ours) != 0 || ::lstat(path_.c_str(), &named) != 0) return {};
+        if (ours.st_ino != named.st_ino || ours.st_dev != named.st_dev) return {};
+        if (::unlink(path_.c_str()) != 0 && errno != ENOENT) {
+            return why_.fail(last_error(), explain("removing the stale " + path_, errno));
+        }
+        return {};
+    }
+
+    segment_name at_;
+    std::string path_;
+    const segment_plan& plan_;
+    diagnostics& why_;
+    std::string temporary_;
+};
+
+/// Removes the name if it still means `file`; to be called with the owner's lock held.
+inline void remove_name(const std::string& path, int file) noexcept {
+    struct stat ours {
+    }, named{};
+    if (::fstat(file, &ours) == 0 && ::lstat(path.c_str(), &named) == 0 &&
+        ours.st_ino == named.st_ino && ours.st_dev == named.st_dev) {
+        ::unlink(path.c_str());
+    }
+}
+
+/// A segment without a name, sealed against any change of its size: a peer cannot truncate it.
+[[nodiscard]] inline result<segment> anonymous_segment(const segment_plan& plan,
+                                                       std::uint64_t fresh_id, diagnostics& why) {
+    segment fresh;
+    fresh.file.reset(::memfd_create("parley", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fresh.file) return why.fail(last_error(), explain("making a memfd", errno));
+    if (auto r = fresh.initialise(plan, fresh_id, "a memfd", why); !r) return r.error();
+    if (::fcntl(fresh.file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+        return why.fail(last_error(), explain("sealing a memfd", errno));
+    }
+    return fresh;
+}
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// Every transport of the library: what a URI may name when the program names no list of its own.
+#pragma once
+
+#include <parley/transport/any.hpp>
+#include <parley/transport/inproc.hpp>
+#include <parley/transport/pipe.hpp>
+#include <parley/transport/shm.hpp>
+
+namespace parley {
+inline namespace v1 {
+
+/// The default list of open_sender, open_receiver and make_channel by URI.
+struct all_transports {
+    using list = transport_list<shm, pipe, inproc>;
+};
+
+}  // namespace v1
+}  // namespace parley

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+// Shared memory: a named segment, or a sealed memfd between relatives.
+#pragma once
+
+#include <parley/shm/segment.hpp>
+#include <parley/transport/shm_sink.hpp>
+#include <parley/transport/shm_source.hpp>
+#include <parley/transport/transport.hpp>
+
+#include <climits>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace parley {
+inline namespace v1 {
+
+/// The address of a segment: `shm{"ticks"}` is `shm://ticks`, the file /dev/shm/parley.ticks.
+/// `shm{}` has no name: a sealed memfd, for make_channel.
+///
+///     auto in  = parley::open_receiver<tick>(parley::shm{"ticks"}).value();   // process A
+///     auto out = parley::open_sender<tick>(parley::shm{"ticks"}).value();     // process B
+///
+/// Each sender has a lane of its own, so messages are ordered for each sender; nothing is copied
+/// but by the codec, and a loan or borrow is the shared memory itself.
+/// Thread safety: as any end, one thread at a time; ends are independent.
+/// Blocking: as `wait` says. A dead peer is noticed within 50 ms of waiting, and by a sender that
+/// never waits within 50 ms and 8 more messages.
+/// Errors of open: in_use (a live receiver owns the name), denied (another user's), corrupt (the
+/// file is no segment; it is left alone), incompatible (type or layout; both are named),
+/// out_of_resources (the file system is full: memory is reserved at open, so no SIGBUS comes later;
+/// or all lanes are taken), timed_out (no receiver came).
+/// Security: a named segment is as safe as its owner and mode; who may write it may also truncate
+/// it. A memfd is sealed against that.
+struct shm {
+    /// The receiver's options decide; a sender reads them from the segment, except `wait`.
+    struct options {
+        std::size_t capacity_bytes = 4 << 20;  ///< of each lane: a power of two, 4 KiB to 1 GiB
+        std::size_t writers_max = 16;          ///< lanes; memory is taken by a lane's first writer
+        waiting wait = waiting::spin_then_park;
+        std::uint32_t spin_us = 50;          ///< how long spin_then_park spins, in microseconds
+        std::uint32_t mode = 0600;           ///< of the file
+        std::string directory = "/dev/shm";  ///< any tmpfs, for instance one that containers share
+
+        friend bool operator==(const options&, const options&) = default;
+    };
+
+    std::string name;
+    options with = {};
+
+    using sink = detail::shm_sink;
+    using source = detail::shm_source;
+
+    static constexpr std::string_view scheme = "shm";
+
+    shm() = default;
+    explicit shm(std::string n) : name(std::move(n)) {}
+    explicit shm(options o) : with(std::move(o)) {}
+    shm(std::string n, options o) : name(std::move(n)), with(std::move(o)) {}
+
+    [[nodiscard]] static result<shm> from(const uri& text, diagnostics& why);
+    [[nodiscard]] uri to_uri() const;
+    [[nodiscard]] result<sink> open_sink(const open_request& request) const;
+    [[nodiscard]] result<source> open_source(const open_request& request) const;
+    [[nodiscard]] result<both_ends<sink, source>> open_both(const open_request& request) const;
+
+    friend bool operator==(const shm&, const shm&) = default;
+
+private:
+    [[nodiscard]] detail::segment_name file() const {
+        return {with.directory, name, static_cast<mode_t>(with.mode)};
+    }
+    [[nodiscard]] detail::wait_plan plan() const {
+        return {with.wait, std::chrono::microseconds(with.spin_us)};
+    }
+    [[nodiscard]] result<detail::segment_plan> segment_for(const message_type& type,
+                                                           diagnostics& why) const;
+    [[nodiscard]] result<sink> try_open_sink(const open_request& request) const;
+};
+
+namespace detail {
+
+/// The plan of a segment with these options, checked.
+[[nodiscard]] inline result<segment_plan> plan_segment(std::size_t lanes, std::size_t capacity,
+                                                       const message_type& type, diagnostics& why) {
+    const shm_layout::shape s{lanes, capacity, std::max<std::size_t>(8, type.alignment)};
+    if (s.sane()) return segment_plan{s, type};
+    return why.fail(errc::invalid_argument,
+                    "a segment of " + std::to_string(lanes) + " lanes of " +
+                        std::to_string(capacity) + " bytes: wants 1 to " +
+                        std::to_string(shm_layout::lanes_max) +
+                        " lanes, and a power of two from 4096 to 1073741824 bytes");
+}
+
+inline constexpr std::pair<std::string_view, waiting> waiting_words[] = {
+    {"park", waiting::park}, {"spin_then_park", waiting::spin_then_park}, {"spin", waiting::spin}};
+[[nodiscard]] inline std::string_view word_of(waiting w) noexcept {
+    return waiting_words[static_cast<std::size_t>(w)].first;
+}
+
+/// Calls `open` until it says something else than would_block, or the deadline passes. There is no
+/// event for "this lock was taken", so it looks again, less and less often.
+template <class Open>
+[[nodiscard]] auto opened_by_and_by(const open_request& request, Open&& open) -> decltype(open()) {
+    for (duration pause = std::chrono::milliseconds(1);;) {
+        auto s = open();
+        if (s || s.error() != errc::would_block || request.until == expired) return s;
+        const auto now = clock::now();
+        if (request.until != never && now >= request.until) return errc::timed_out;
+        (void)poll_until(nullptr, 0, std::min(now + pause, request.until));
+        pause = std::min<duration>(pause * 2, std::chrono::milliseconds(16));
+    }
+}
+
+}  // namespace detail
+
+inline result<shm> shm::from(const uri& text, diagnostics& why) {
+    shm at;
+    uri_reader r(text, why);
+    at.name = r.body();
+    r.number("capacity_bytes", at.with.capacity_bytes, shm_layout::capacity_bytes_min,
+             shm_layout::capacity_bytes_max);
+    r.number("writers_max", at.with.writers_max, 1, shm_layout::lanes_max);
+    r.choice("wait", at.with.wait, detail::waiting_words);
+    r.number("spin_us", at.with.spin_us, 0, 1'000'000);
+    if (const auto* octal = r.option("mode")) {
+        const auto* last = octal->data() + octal->size();
+        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
+        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
+            r.fail_option("mode", "wants permissions as in chmod, 0600");
+        }
+    }
+    if (const auto* d = r.option("directory")) at.with.directory = *d;
+    if (auto ok = r.finish(); !ok) return ok.error();
+    return at;
+}
+
+inline uri shm::to_uri() const {
+    const options usual;
+    uri_writer w(scheme, name);
+    if (with.capacity_bytes != usual.capacity_bytes)
+        w.option("capacity_bytes", with.capacity_bytes);
+    if (with.writers_max != usual.writers_max) w.option("writers_max", with.writers_max);
+    if (with.wait != usual.wait) w.option("wait", detail::word_of(with.wait));
+    if (with.spin_us != usual.spin_us) w.option("spin_us", with.spin_us);
+    if (with.mode != usual.mode) {
+        char octal[16];
+        const auto end = std::to_chars(octal, octal + sizeof octal, with.mode, 8).ptr;
+        w.option("mode", std::string_view(octal, static_cast<std::size_t>(end - octal)));
+    }
+    if (with.directory != usual.directory) w.option("directory", with.directory);
+    return w.done();
+}
+
+inline result<detail::segment_plan> shm::segment_for(const message_type& type,
+                                                     diagnostics& why) const {
+    return detail::plan_segment(with.writers_max, with.capacity_bytes, type, why);
+}
+
+inline result<shm::source> shm::open_source(const open_request& request) const {
+    diagnostics& why = *request.why;
+    auto planned = segment_for(request.type, why);
+    if (!planned) return planned.error();
+    detail::segment_creator creator(file(), *planned, why);
+    auto seg = creator.create(detail::fresh_id());
+    if (!seg) return seg.error();
+    return source::own(std::move(*seg), {file().path()}, to_uri(), plan(), why);
+}
+
+inline result<shm::sink> shm::try_open_sink(const open_request& request) const {
+    diagnostics& why = *request.why;
+    const std::string path = file().path();
+    detail::segment seg;
+    seg.file.reset(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    if (!seg.file) {
+        const error_code ec = detail::last_error();
+        return why.fail(ec == errc::not_found ? make_error_code(errc::would_block) : ec,
+                        detail::explain("no receiver at " + path, errno));
+    }
+    if (auto r = seg.adopt(request.type, path, why); !r) {
+        return r.error();
+    }
+    if (!detail::is_locked(seg.file.get(), detail::reader_lock)) {
+        return why.fail(errc::would_block,
+                        "the receiver of " + path + " is dead and nobody took its place");
+    }
+    return sink::claim(std::move(seg), path, to_uri(), plan(), false, why);
+}
+
+inline result<shm::sink> shm::open_sink(const open_request& request) const {
+    if (auto r = file().check(*request.why); !r) return r.error();
+    return detail::opened_by_and_by(request, [&] { return try_open_sink(request); });
+}
+
+inline result<both_ends<shm::sink, shm::source>> shm::open_both(const open_request& request) const {
+    diagnostics& why = *request.why;
+    if (!name.empty()) {
+        return why.fail(errc::invalid_argument,
+                        "make_channel wants shm{} without a name; a named segment is opened by "
+                        "open_receiver and open_sender");
+    }
+    auto planned = segment_for(request.type, why);
+    if (!planned) return planned.error();
+    auto seg = detail::anonymous_segment(*planned, detail::fresh_id(), why);
+    if (!seg) return seg.error();
+    // Each end has a description of its own, which a fork shares until the end is used.
+    detail::segment writing = {
+        {}, seg->shape, seg->id, seg->net_namespace, seg->owner_pid, seg->pid_namespace};
+    auto other = detail::reopened(seg->file.get());
+    if (!other) return why.fail(other.error(), detail::explain("reopening a memfd", errno));
+    writing.file = std::move(*other);
+    if (auto r = detail::try_lock(seg->file.get(), detail::reader_lock + 1); !r) {
+        return why.fail(r.error(), detail::explain("locking a memfd", errno));
+    }
+    auto in = source::own(std::move(*seg), {}, to_uri(), plan(), why);
+    if (!in) return in.error();
+    auto out = sink::claim(std::move(writing), {}, to_uri(), plan(), true, why);
+    if (!out) return out.error();
+    return both_ends<sink, source>{std::move(*out), std::move(*in)};
+}
+
+}  // namespace v1
+}  // namespace parley
