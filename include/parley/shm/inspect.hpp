@@ -39,6 +39,8 @@ struct segment_report {
     [[nodiscard]] static result<segment_report> of(const std::string& path, diagnostics& why);
 };
 
+using detail::remove_stale_segment;
+
 /// The files in `directory` that are named like segments, sorted. Empty if it cannot be read.
 [[nodiscard]] inline std::vector<std::string> segment_files(const std::string& directory) {
     std::vector<std::string> found;
