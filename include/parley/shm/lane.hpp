@@ -112,26 +112,27 @@ public:
     }
 
     /// What lies at the reader's position.
+    enum class what : std::uint8_t { nothing, message, end, broken };
     struct item {
-        frame::kind kind;
-        bytes payload;
+        what kind;
+        bytes payload;  // of a message, until release()
     };
 
-    /// Takes the next message or end record. Errors: would_block, corrupt (this lane only).
-    /// The payload stays until release().
-    result<item> take(std::memory_order order = std::memory_order_acquire) noexcept {
+    /// Takes the next message or end record. A broken lane stays broken, alone.
+    [[nodiscard]] item take() noexcept {
         // Acquire pairs with publish(): the payload is there.
-        const auto word = Atomics::load(commit_at(next_), order);
-        if (word == 0) return errc::would_block;
+        const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
         const auto length = static_cast<std::size_t>(word & 0xffffffffU);
-        const auto kind = static_cast<frame::kind>(word >> 32 & 0xff);
-        if (word != shm_layout::commit_word(kind, length) || length > shape_.message_bytes_max() ||
-            (kind != frame::kind::message && kind != frame::kind::end)) {
-            return errc::corrupt;
-        }
         const bytes payload(ring_ + index(next_) + 8, length);
-        next_ += shape_.stride(length);
-        return item{kind, payload};
+        if (word == shm_layout::commit_word(frame::kind::message, length)) [[likely]] {
+            if (length > message_bytes_max_) return {what::broken, {}};
+            next_ += shape_.stride(length);
+            return {what::message, payload};
+        }
+        if (word == 0) return {what::nothing, {}};
+        if (word != shm_layout::commit_word(frame::kind::end, 0)) return {what::broken, {}};
+        next_ += shape_.stride(0);
+        return {what::end, {}};
     }
     /// True if take() would find something.
     [[nodiscard]] bool ready(std::memory_order order) const noexcept {
@@ -156,6 +157,7 @@ private:
     const std::byte* ring_;
     shm_layout::lane_cursor* cursor_;
     std::uint64_t next_ = 0;  // the commit word to look at
+    std::size_t message_bytes_max_ = shape_.message_bytes_max();
 };
 
 }  // namespace detail

@@ -92,26 +92,21 @@ public:
         mutable_bytes bytes_;
     };
 
-    result<loan> try_loan(std::size_t n) {
+    [[gnu::always_inline]] result<loan> try_loan(std::size_t n) {
         core& c = *core_;
-        if (!c.ready_to_write()) [[unlikely]] {
-            if (auto r = c.make_ready(); !r) return r.error();
+        if (!c.ready_to_write() || n > c.message_bytes_max || c.loaned) [[unlikely]] {
+            if (auto r = c.make_ready(n); !r) return r.error();
         }
-        if (n > c.seg.shape.message_bytes_max()) return c.too_large(n);
-        if (c.loaned) {
-            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
-        }
-        const auto room = c.lane.try_loan(n);
-        if (room.data() == nullptr) {
-            c.refused = n;
-            if (c.ready.made()) return c.rearm(*this, n);
-            return errc::would_block;
+        auto room = c.lane.try_loan(n);
+        if (room.data() == nullptr) [[unlikely]] {
+            if (auto r = c.no_room(n); !r) return r.error();
+            room = c.lane.try_loan(n);
         }
         c.loaned = true;
         return loan(this, room);
     }
 
-    result<void> try_commit(loan l) {
+    [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.sink_ != nullptr && l.sink_->core_ == core_);
         c.lane.commit(l.bytes_.size());
@@ -119,15 +114,12 @@ public:
     }
 
     /// Rings the reader if it sleeps. Never blocks: what is committed is where it will be read.
-    result<void> flush(time_point) {
+    [[gnu::always_inline]] result<void> flush(time_point) {
         core& c = *core_;
-        const auto r = ring<std_atomics>(c.reader->state.asleep, c.doorbell->bell,
-                                         [&c] { return c.ring_socket(); });
-        // Looking after the reader costs a system call, so it is done when ringing finds nobody,
-        // and now and then.
-        if (r != rung::no_answer && (++c.flushes & 7) != 0) [[likely]]
-            return {};
-        return c.look_after_reader(r == rung::no_answer);
+        const auto asleep = std_atomics::load(c.reader->state.asleep, std::memory_order_seq_cst);
+        if (asleep != 0 || (++c.flushes & 7) == 0) [[unlikely]]
+            return c.ring_reader(asleep);
+        return {};
     }
 
     result<void> wait(time_point until) {
@@ -148,7 +140,7 @@ public:
 
     result<int> pollable() {
         core& c = *core_;
-        if (auto r = c.make_ready(); !r) return r.error();
+        if (auto r = c.make_ready(0); !r) return r.error();
         if (c.ready.made()) return c.ready.get();
         return c.make_pollable();
     }
@@ -314,11 +306,29 @@ private:
             guard_against_fork();
             return {};
         }
-        result<void> make_ready() {
+        /// Why a loan of n bytes is refused, if it is.
+        [[gnu::noinline, gnu::cold]] result<void> make_ready(std::size_t n) {
             if (failed) return failed;
             if (auto r = use(); !r) return r;
-            if (!closed_by_reader()) return {};
-            return lost(errc::closed, "the receiver of " + address.text() + " closed");
+            if (closed_by_reader()) {
+                return lost(errc::closed, "the receiver of " + address.text() + " closed");
+            }
+            if (n > message_bytes_max) return too_large(n);
+            if (!loaned) return {};
+            return why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+        }
+        /// Success: meanwhile there is room.
+        [[gnu::noinline, gnu::cold]] result<void> no_room(std::size_t n) {
+            refused = n;
+            if (ready.made()) return rearm(n);
+            return errc::would_block;
+        }
+        /// Looking after the reader costs a system call, so it is done when ringing finds nobody,
+        /// and now and then.
+        [[gnu::noinline]] result<void> ring_reader(std::uint64_t asleep) {
+            const auto r =
+                rang<std_atomics>(asleep, doorbell->bell, [this] { return ring_socket(); });
+            return look_after_reader(r == rung::no_answer);
         }
         [[nodiscard]] bool closed_by_reader() const noexcept {
             return std_atomics::load(reader->state.closed, std::memory_order_relaxed) != 0;
@@ -378,15 +388,12 @@ private:
             return fd;
         }
         /// No room: from now on the descriptor is unreadable until the reader makes some.
-        result<loan> rearm(shm_sink& self, std::size_t n) {
+        result<void> rearm(std::size_t n) {
             own_bell.drain();
             std_atomics::store(me->wanted, lane.head_for(n), std::memory_order_relaxed);
             (void)sleeper<std_atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
                 asleep_on_socket);
-            if (lane.room_now(n)) {
-                loaned = true;
-                return loan(&self, lane.try_loan(n));
-            }
+            if (lane.room_now(n)) return {};
             if (auto r = look_after_reader(true); !r) return r.error();
             ready.lower();
             return errc::would_block;
@@ -421,6 +428,7 @@ private:
         std::size_t number = 0;
         std::uint32_t claim_number = 0;
         lane_writer<std_atomics> lane;
+        const std::size_t message_bytes_max = seg.shape.message_bytes_max();
         std::size_t refused = 0;
         std::uint64_t flushes = 0;
         std::int64_t looked_ns = 0;

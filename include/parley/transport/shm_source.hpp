@@ -13,7 +13,6 @@
 #include <sys/timerfd.h>
 
 #include <memory>
-#include <optional>
 #include <string>
 
 namespace parley {
@@ -24,6 +23,7 @@ namespace detail {
 class shm_source {
     struct core;
     struct adopted;
+    using taken = lane_reader<std_atomics>::what;
 
 public:
     static constexpr bool in_memory = true;
@@ -60,20 +60,18 @@ public:
         parley::bytes bytes_;
     };
 
-    result<view> try_receive() {
+    [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
-        if (!c.used) [[unlikely]] {
-            if (auto r = c.use(); !r) return r.error();
+        if (c.lane_now != nullptr && c.turn < turn_max) [[likely]] {
+            const auto item = c.lane_now->lane.take();
+            if (item.kind == taken::message) [[likely]] {
+                ++c.turn;
+                ++c.lane_now->borrowed;
+                return view(&c, c.lane_now, item.payload);
+            }
+            c.lane_said(*c.lane_now, item.kind);
         }
-        for (;;) {
-            if (auto m = c.next_message()) return std::move(*m);
-            if (c.failed) return c.failed;
-            if (c.trouble) return std::exchange(c.trouble, error_code());
-            if (c.adopt_newcomers() || c.bury_the_dead()) continue;
-            if (c.ended && c.active == 0) return c.report_end();
-            if (c.ready.made() && c.rearm()) continue;
-            return errc::would_block;
-        }
+        return try_receive_slowly();
     }
 
     result<void> wait(time_point until) {
@@ -146,6 +144,33 @@ public:
 
 private:
     explicit shm_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
+
+    /// A lane keeps its turn for so many messages, so that the ring's lines stay warm.
+    static constexpr unsigned turn_max = 256;
+
+    [[gnu::noinline]] result<view> try_receive_slowly() {
+        core& c = *core_;
+        if (auto r = c.use(); !r) return r.error();
+        for (;;) {
+            for (std::size_t lanes = c.active; lanes > 0; --lanes) {
+                if (!c.next_turn()) break;
+                adopted& l = *c.lane_now;
+                const auto item = l.lane.take();
+                if (item.kind == taken::message) {
+                    ++c.turn;
+                    ++l.borrowed;
+                    return view(&c, &l, item.payload);
+                }
+                c.lane_said(l, item.kind);
+            }
+            if (c.failed) return c.failed;
+            if (c.trouble) return std::exchange(c.trouble, error_code());
+            if (c.adopt_newcomers() || c.bury_the_dead()) continue;
+            if (c.ended && c.active == 0) return c.report_end();
+            if (c.ready.made() && c.rearm()) continue;
+            return errc::would_block;
+        }
+    }
 
     /// A lane with a writer, from its claim until all it sent was let go.
     struct adopted {
@@ -258,44 +283,27 @@ private:
             return true;
         }
 
-        [[nodiscard]] result<view> take_from(adopted& l) {
-            auto item = l.lane.take();
-            if (!item) {
-                if (item.error() == errc::corrupt) {
-                    why.fail(errc::corrupt, "writer " + std::to_string(l.page->pid) +
-                                                " wrote no message into its lane of " +
-                                                address.text() + "; the lane is dropped");
-                    trouble = errc::corrupt;
-                    ++lost;
-                    finish(l, errc::peer_lost);
-                }
-                return item.error();
-            }
-            if (item->kind == frame::kind::end) {
-                finish(l, errc::closed);
-                return errc::would_block;
-            }
-            ++l.borrowed;
-            return view(this, &l, item->payload);
+        /// The lane had no message: what else.
+        void lane_said(adopted& l, taken what) {
+            if (what == taken::end) finish(l, errc::closed);
+            if (what != taken::broken) return;
+            trouble = why.fail(errc::corrupt, "process " + std::to_string(l.page->pid) +
+                                                  " wrote no message into its lane of " +
+                                                  address.text() + "; the lane is dropped");
+            ++lost;
+            finish(l, errc::peer_lost);
         }
-
-        /// The next message of the current lane, or of one of the others: a lane keeps its turn
-        /// for a bulk of messages, so that the ring's lines stay warm.
-        std::optional<view> next_message() {
-            if (active == 0) return std::nullopt;
+        /// The next lane with a writer has its turn. False if there is none.
+        bool next_turn() noexcept {
+            turn = 0;
             const std::size_t n = seg.shape.lanes;
-            for (std::size_t tried = 0; tried <= n; ++tried) {
-                adopted* l = at(current);
-                if (l != nullptr && !l->over && turn < turn_max) {
-                    if (auto m = take_from(*l)) {
-                        ++turn;
-                        return std::move(*m);
-                    }
-                }
-                turn = 0;
+            for (std::size_t i = 0; i < n; ++i) {
                 current = current + 1 == n ? 0 : current + 1;
+                lane_now = at(current);
+                if (lane_now != nullptr && !lane_now->over) return true;
             }
-            return std::nullopt;
+            lane_now = nullptr;
+            return false;
         }
 
         void let_go(adopted& l) noexcept {
@@ -319,6 +327,7 @@ private:
             ended = true;
             l.over = true;
             --active;
+            if (lane_now == &l) lane_now = nullptr;
             if (l.borrowed == 0) {
                 l.lane.release();
                 free_lane(l);
@@ -462,9 +471,8 @@ private:
             seg.file.reset();
             failed = errc::closed;
             active = 0;
+            lane_now = nullptr;
         }
-
-        static constexpr unsigned turn_max = 256;
 
         segment seg;
         std::string path;
@@ -481,6 +489,7 @@ private:
         const shm_layout::doorbell_page* doorbell = nullptr;
         std::size_t active = 0;   // lanes with a writer that is not over
         std::size_t current = 0;  // whose turn it is
+        adopted* lane_now = nullptr;
         unsigned turn = 0;
         std::uint32_t claims_seen = 0;
         std::uint64_t lost = 0;
