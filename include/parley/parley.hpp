@@ -11,4 +11,6 @@
 #include <parley/base/time.hpp>
 #include <parley/base/type.hpp>
 #include <parley/base/uri.hpp>
+#include <parley/codec/codec.hpp>
+#include <parley/transport/pipe.hpp>
 #include <parley/version.hpp>
