@@ -99,6 +99,8 @@ namespace detail {
 /// The first byte lies 8 below a multiple of 64, so that the first payload is aligned to 64.
 class inbound_buffer {
 public:
+    explicit inbound_buffer(std::size_t first = first_bytes) noexcept : first_(first) {}
+
     [[nodiscard]] bytes pending() const noexcept { return {at(begin_), end_ - begin_}; }
     [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
 
@@ -109,7 +111,7 @@ public:
         if (capacity_ - end_ < wanted) {
             const std::size_t held = end_ - begin_;
             if (capacity_ < held + wanted) {
-                grow(std::max(held + wanted, std::max(first_bytes, capacity_ * 2)));
+                grow(std::max(held + wanted, std::max(first_, capacity_ * 2)));
             } else if (held > 0) {
                 std::memmove(at(0), at(begin_), held);
             }
@@ -142,6 +144,7 @@ private:
 
     std::unique_ptr<std::byte[]> memory_;
     std::byte* base_ = nullptr;
+    std::size_t first_;
     std::size_t capacity_ = 0;
     std::size_t begin_ = 0, end_ = 0;
 };
@@ -153,13 +156,21 @@ private:
 /// Source of the format: the drawing at the top of this file.
 class frame_reader {
 public:
-    frame_reader(const message_type& type, std::size_t message_bytes_max) noexcept
-        : type_(type), message_bytes_max_(message_bytes_max) {}
+    frame_reader(const message_type& type, std::size_t message_bytes_max,
+                 std::size_t first_bytes = detail::inbound_buffer::first_bytes) noexcept
+        : type_(type), message_bytes_max_(message_bytes_max), buffer_(first_bytes) {}
 
-    /// Where to read more bytes to; as many as the frame in progress still needs, or more.
+    /// Where to read more bytes to. Room grows with what has come, not with what a header claims:
+    /// a sender that announces much and sends little costs little.
     mutable_bytes room(std::size_t at_least = 0) {
-        return buffer_.room(std::max({missing(), at_least, std::size_t{4096}}));
+        const std::size_t earned = std::max(trusted_bytes, buffer_.pending().size());
+        return buffer_.room(std::max({std::min(missing(), earned), at_least, least_room}));
     }
+    /// Readers of packets, which leave nothing behind, may share one buffer: the one who reads
+    /// next has it.
+    void swap_buffer(frame_reader& other) noexcept { std::swap(buffer_, other.buffer_); }
+    /// Forgets bytes that nobody will ask for.
+    void drop_pending() noexcept { buffer_.clear(); }
     void filled(std::size_t n) noexcept { buffer_.filled(n); }
 
     /// True if next() has something to say without more bytes: a whole frame, or a broken one.
@@ -203,6 +214,9 @@ public:
     [[nodiscard]] bool empty() const noexcept { return buffer_.empty(); }
 
 private:
+    static constexpr std::size_t least_room = 2048;
+    static constexpr std::size_t trusted_bytes = 256 * 1024;
+
     [[nodiscard]] bool sane(bytes b, frame::kind kind, std::size_t length) const noexcept {
         if (b[5] != std::byte{frame::layout} || load_le<std::uint16_t>(&b[6]) != frame::magic) {
             return false;

@@ -27,6 +27,7 @@ struct stream_options {
     framing frames = framing::parley;
     bool used_at_once = true;  ///< false: made before a fork, belongs to whoever uses it first
     std::string tag = {};      ///< in front of each packet: datagrams, which have no connection
+    std::size_t writers_max = 1;  ///< of the address, for limits()
 };
 
 /// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), verdict(...),
@@ -172,7 +173,8 @@ public:
     }
 
     [[nodiscard]] parley::limits limits() const noexcept {
-        return {.message_bytes_max = core_->options.message_bytes_max};
+        return {.message_bytes_max = core_->options.message_bytes_max,
+                .writers_max = core_->options.writers_max};
     }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }
