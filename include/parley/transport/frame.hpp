@@ -42,11 +42,14 @@ enum class kind : std::uint8_t {
     end = 3,      ///< the sender closes in good order; nothing follows unless it says hello again
 };
 
+/// The eight bytes of a header as one little-endian number.
+[[nodiscard]] constexpr std::uint64_t header_word(kind k, std::size_t length) noexcept {
+    return std::uint64_t{static_cast<std::uint32_t>(length)} |
+           std::uint64_t{static_cast<std::uint8_t>(k)} << 32 | std::uint64_t{layout} << 40 |
+           std::uint64_t{magic} << 48;
+}
 inline void write_header(std::byte* to, kind k, std::size_t length) noexcept {
-    store_le(to, static_cast<std::uint32_t>(length));
-    to[4] = static_cast<std::byte>(k);
-    to[5] = static_cast<std::byte>(layout);
-    store_le(to + 6, magic);
+    store_le(to, header_word(k, length));
 }
 
 /// Writes a hello at `to` and returns its length, at most hello_bytes_max.

@@ -87,6 +87,8 @@ public:
     /// Where to read more bytes to. Room grows with what has come, not with what a header claims:
     /// a sender that announces much and sends little costs little.
     mutable_bytes room(std::size_t at_least = 0) {
+        if (buffer_.empty()) [[likely]]
+            return buffer_.room(std::max(at_least, least_room));
         const std::size_t earned = std::max(trusted_bytes, buffer_.pending().size());
         return buffer_.room(std::max({std::min(missing(), earned), at_least, least_room}));
     }
@@ -98,7 +100,21 @@ public:
     void filled(std::size_t n) noexcept { buffer_.filled(n); }
 
     /// True if next() has something to say without more bytes: a whole frame, or a broken one.
-    [[nodiscard]] bool ready() const noexcept { return missing() == 0; }
+    [[nodiscard, gnu::always_inline]] bool ready() const noexcept {
+        return whole_message() || missing() == 0;
+    }
+
+    /// The next message if it comes first and is whole, as it nearly always is; else an empty span
+    /// without data, and next() knows more.
+    [[nodiscard, gnu::always_inline]] bytes next_message() noexcept {
+        if (!whole_message()) [[unlikely]]
+            return {};
+        const bytes b = buffer_.pending();
+        const std::size_t length = load_le<std::uint32_t>(b.data());
+        buffer_.consume(frame::header_bytes + length);
+        ended_ = false;
+        return b.subspan(frame::header_bytes, length);
+    }
 
     /// The payload of the next message, in the buffer until the next room(); hello and end frames
     /// are dealt with on the way. Errors: would_block (more bytes are needed), incompatible,
@@ -141,6 +157,14 @@ private:
     static constexpr std::size_t least_room = 2048;
     static constexpr std::size_t trusted_bytes = 256 * 1024;
 
+    [[nodiscard, gnu::always_inline]] bool whole_message() const noexcept {
+        const bytes b = buffer_.pending();
+        if (b.size() < frame::header_bytes || !greeted_) return false;
+        const auto word = load_le<std::uint64_t>(b.data());
+        const std::size_t length = word & 0xffffffffU;
+        return word == frame::header_word(frame::kind::message, length) &&
+               length <= message_bytes_max_ && b.size() - frame::header_bytes >= length;
+    }
     [[nodiscard]] bool sane(bytes b, frame::kind kind, std::size_t length) const noexcept {
         if (b[5] != std::byte{frame::layout} || load_le<std::uint16_t>(&b[6]) != frame::magic) {
             return false;
@@ -154,7 +178,7 @@ private:
     }
 
     /// How many bytes next() lacks; 0 if it can speak.
-    [[nodiscard]] std::size_t missing() const noexcept {
+    [[nodiscard, gnu::noinline]] std::size_t missing() const noexcept {
         const bytes b = buffer_.pending();
         if (b.size() < frame::header_bytes) return frame::header_bytes - b.size();
         const std::size_t length = load_le<std::uint32_t>(b.data());
