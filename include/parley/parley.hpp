@@ -11,4 +11,5 @@
 #include <parley/base/time.hpp>
 #include <parley/base/type.hpp>
 #include <parley/base/uri.hpp>
+#include <parley/codec/codec.hpp>
 #include <parley/version.hpp>
