@@ -99,9 +99,7 @@ enum class obstacle { none, has_virtual, no_aggregate, base, fixed, c_array, too
 
 template <class T>
 consteval obstacle obstacle_of() {
-    if constexpr (requires { typename codec<T>::field_list; }) {
-        return obstacle::none;
-    } else if constexpr (std::is_polymorphic_v<T>) {
+    if constexpr (std::is_polymorphic_v<T>) {
         return obstacle::has_virtual;
     } else if constexpr (!std::is_aggregate_v<T> || std::is_union_v<T>) {
         return obstacle::no_aggregate;
@@ -120,12 +118,17 @@ template <class T>
 inline constexpr obstacle obstacle_to_walking = obstacle_of<T>();
 
 template <class T>
-inline constexpr bool walkable = obstacle_to_walking<T> == obstacle::none;
+concept has_fields = requires {
+    typename codec<T>::field_list;
+};
+
+template <class T>
+inline constexpr bool walkable = has_fields<T> || obstacle_to_walking<T> == obstacle::none;
 
 /// Says in words why the members of T cannot be walked, once.
 template <class T>
 struct require_walkable {
-    static constexpr obstacle in_the_way = obstacle_to_walking<T>;
+    static constexpr obstacle in_the_way = walkable<T> ? obstacle::none : obstacle_to_walking<T>;
     static_assert(in_the_way != obstacle::has_virtual,
                   "parley: a virtual function means nothing in another process: send a plain "
                   "struct, or give the type a parley::codec<T> of its own");
@@ -165,19 +168,28 @@ auto tied_types(const boost::pfr::detail::sequence_tuple::tuple<Ts...>&)
     -> types<std::remove_cvref_t<Ts>...>;
 
 template <class T>
-consteval auto list_member_types() {
-    if constexpr (!walkable<T>) {
+consteval auto find_member_types() {
+    if constexpr (obstacle_to_walking<T> == obstacle::none) {
+        return decltype(tied_types(tie_members(std::declval<T&>()))){};
+    } else {
         return types<>{};
-    } else if constexpr (requires { typename codec<T>::field_list; }) {
+    }
+}
+template <class T>
+consteval auto list_member_types() {
+    if constexpr (has_fields<T>) {
         return decltype(stated_types<T>(typename codec<T>::field_list{})){};
     } else {
-        return decltype(tied_types(tie_members(std::declval<T&>()))){};
+        return find_member_types<T>();
     }
 }
 
 /// The types of the members of T in order, as types<...>; none if T is not walkable.
 template <class T>
 using member_types = decltype(list_member_types<T>());
+/// The same by the shape of T alone.
+template <class T>
+using found_member_types = decltype(find_member_types<T>());
 
 template <auto... Members, class T, class F>
 constexpr bool each_stated_member(member_list<Members...>, T& of, F& visit) {
@@ -195,7 +207,7 @@ constexpr bool each_member(T& of, F visit) {
     using plain = std::remove_const_t<T>;
     if constexpr (!walkable<plain>) {
         return false;
-    } else if constexpr (requires { typename codec<plain>::field_list; }) {
+    } else if constexpr (has_fields<plain>) {
         return each_stated_member(typename codec<plain>::field_list{}, of, visit);
     } else {
         return each_tied_member(tie_members(of), visit,

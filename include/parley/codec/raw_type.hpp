@@ -85,7 +85,7 @@ consteval bool goes_raw() {
     } else if constexpr (k == kind::time) {
         return member_goes_raw<typename T::duration>();
     } else if constexpr (k == kind::aggregate) {
-        return all_go_raw(member_types<T>{});
+        return all_go_raw(found_member_types<T>{});
     } else {
         return k <= kind::pointer || k == kind::unknown;
     }

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,10 @@ struct guarded {
 };
 struct alignas(32) wide {
     std::uint8_t a;
+};
+struct picture {
+    std::uint32_t width;
+    std::array<std::uint8_t, 3 * 1024 * 1024> pixels;
 };
 struct with_optional {
     std::optional<int> value;
@@ -147,4 +152,13 @@ TEST_CASE("raw codec: a view of misaligned bytes is refused, a copy is made from
     const parley::bytes misaligned(memory + 1, sizeof(tick));
     CHECK(parley::codec<tick>::view(misaligned).error() == errc::invalid_argument);
     CHECK(parley::codec<tick>::decode(misaligned).has_value());
+}
+
+TEST_CASE("raw codec: a large struct needs no statement") {
+    const auto large = std::make_unique<picture>();
+    large->pixels.back() = 9;
+    const parley::bytes message(reinterpret_cast<const std::byte*>(large.get()), sizeof(picture));
+    CHECK(parley::codec<picture>::view(message).value()->pixels.back() == 9);
+    CHECK(parley::codec<picture>::type.description ==
+          "raw {u32 @0, u8[3145728] @4} size 3145732 align 4 little-endian");
 }
