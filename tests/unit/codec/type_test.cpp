@@ -75,6 +75,20 @@ struct tail {
     std::uint8_t a;
     std::uint64_t b;
 };
+struct spaced {
+    double d;
+    char a;
+    alignas(4) char b;
+};
+struct not_spaced {
+    double d;
+    char a;
+    char b;
+};
+struct lines {
+    alignas(64) std::uint64_t head;
+    alignas(64) std::array<bool, 2> tail;
+};
 struct long_one {
     std::array<order, 3> a;
     std::tuple<order, order, order, order> b;
@@ -109,6 +123,7 @@ static_assert(!meet<std::chrono::seconds, std::chrono::milliseconds>);
 static_assert(!meet<std::map<int, int>, std::multimap<int, int>>);
 static_assert(!meet<std::array<int, 2>, std::array<int, 3>>);
 static_assert(!meet<long_one, long_two>);
+static_assert(sizeof(spaced) == sizeof(not_spaced) && !meet<spaced, not_spaced>);
 
 static_assert(parley::named_type("a").fingerprint != parley::named_type("b").fingerprint);
 
@@ -122,6 +137,13 @@ TEST_CASE("type descriptions: raw types tell kind, size and place of every membe
           "@56} size 64 align 8 little-endian");
     CHECK(codec<int>::type.description == "raw i32 size 4 align 4 little-endian");
     CHECK(codec<tick>::type.alignment == 8);
+}
+
+TEST_CASE("type descriptions: the places of members are those of the compiler") {
+    CHECK(codec<spaced>::type.description ==
+          "raw {f64 @0, char @8, char @12} size 16 align 8 little-endian");
+    CHECK(codec<lines>::type.description ==
+          "raw {u64 @0, bool[2] @64} size 128 align 64 little-endian");
 }
 
 TEST_CASE("type descriptions: portable types tell what they mean") {
