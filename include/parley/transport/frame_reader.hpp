@@ -101,7 +101,8 @@ public:
 
     /// True if next() has something to say without more bytes: a whole frame, or a broken one.
     [[nodiscard, gnu::always_inline]] bool ready() const noexcept {
-        return whole_message() || missing() == 0;
+        return buffer_.pending().size() >= frame::header_bytes &&
+               (whole_message() || missing() == 0);
     }
 
     /// The next message if it comes first and is whole, as it nearly always is; else an empty span
