@@ -35,10 +35,9 @@ struct fifo {
         return parley::pipe{fd}.open_source(r);
     }
     result<sink> open_sink(const parley::open_request& r) const {
-        int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
-        for (; fd < 0 && parley::clock::now() < r.until; fd = open(path.c_str(), O_WRONLY | O_CLOEXEC)) {
-            usleep(1000);
-        }
+        const auto try_open = [&] { return open(path.c_str(), O_WRONLY | O_CLOEXEC); };
+        int fd = try_open();
+        for (; fd < 0 && parley::clock::now() < r.until; fd = try_open()) usleep(1000);
         if (fd < 0) return r.why->fail(errc::timed_out, "nobody made " + path);
         return parley::pipe{fd}.open_sink(r);
     }
