@@ -25,8 +25,8 @@ enum class framing : std::uint8_t {
 struct stream_options {
     std::size_t message_bytes_max = 64 << 20;
     framing frames = framing::parley;
-    bool used_at_once = true;  ///< false: made before a fork, belongs to whoever uses it first
-    std::string tag = {};      ///< in front of each packet: datagrams, which have no connection
+    bool used_at_once = true;     ///< false: made before a fork, belongs to whoever uses it first
+    std::string tag = {};         ///< in front of each packet: datagrams, which have no connection
     std::size_t writers_max = 1;  ///< of the address, for limits()
 };
 
