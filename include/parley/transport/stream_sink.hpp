@@ -107,6 +107,10 @@ public:
         core& c = *core_;
         PARLEY_ASSERT(l.sink_ != nullptr && l.sink_->core_ == core_);
         if (c.failed) return c.failed;
+        if (c.options.frames == framing::none && l.bytes_.empty()) {
+            return c.why.fail(errc::invalid_argument,
+                              "an empty message is nothing without a frame (frame=none)");
+        }
         if (c.options.frames == framing::parley) {
             frame::write_header(l.bytes_.data() - frame::header_bytes, frame::kind::message,
                                 l.bytes_.size());
