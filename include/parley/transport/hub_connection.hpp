@@ -5,6 +5,7 @@
 
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/frame_reader.hpp>
 #include <parley/transport/stream_sink.hpp>
 
 #include <sys/socket.h>

@@ -7,6 +7,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/frame_reader.hpp>
 #include <parley/transport/stream_sink.hpp>
 #include <parley/transport/transport.hpp>
 

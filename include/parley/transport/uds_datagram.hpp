@@ -246,7 +246,7 @@ private:
                     frame::write_hello(hello, type, 0, static_cast<std::uint32_t>(::getpid()));
                 if (line) (void)!::send(line.get(), hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
                 garbage_told = false;
-                drop(errc::incompatible, frame::mismatch(type.description, h.description));
+                drop(errc::incompatible, type_mismatch(type.description, h.description));
                 garbage_told = true;  // its packets follow; they are counted only
                 return;
             }

@@ -24,7 +24,7 @@ namespace detail {
         frame::read_hello(bytes(answer, static_cast<std::size_t>(n)).subspan(frame::header_bytes),
                           h) &&
         !accepts({h.fingerprint, h.description}, own.fingerprint)) {
-        return why.fail(errc::incompatible, frame::mismatch(h.description, own.description));
+        return why.fail(errc::incompatible, type_mismatch(h.description, own.description));
     }
     return why.fail(errc::peer_lost,
                     "the receiver is gone: it died or closed; what it had not taken is lost");
@@ -291,7 +291,7 @@ private:
                                                           "bytes (frame=none)"));
     }
     if (framed && !accepts({told.fingerprint, told.description}, own.fingerprint)) {
-        return why.fail(errc::incompatible, frame::mismatch(told.description, own.description));
+        return why.fail(errc::incompatible, type_mismatch(told.description, own.description));
     }
     return {};
 }
