@@ -19,12 +19,18 @@ namespace detail {
     std::byte answer[frame::hello_bytes_max];
     const auto n = retried([&] { return ::recv(fd, answer, sizeof answer, MSG_DONTWAIT); });
     frame::hello h;
-    if (n > static_cast<ssize_t>(frame::header_bytes) &&
+    const bool answered =
+        n > static_cast<ssize_t>(frame::header_bytes) &&
         answer[4] == static_cast<std::byte>(frame::kind::hello) &&
         frame::read_hello(bytes(answer, static_cast<std::size_t>(n)).subspan(frame::header_bytes),
-                          h) &&
-        !accepts({h.fingerprint, h.description}, own.fingerprint)) {
+                          h);
+    if (answered && !accepts({h.fingerprint, h.description}, own.fingerprint)) {
         return why.fail(errc::incompatible, type_mismatch(h.description, own.description));
+    }
+    if (answered) {
+        return why.fail(errc::peer_lost,
+                        "the receiver hung up on this sender, whose frames it does not take: is "
+                        "its message_bytes_max smaller than a message of this sender?");
     }
     return why.fail(errc::peer_lost,
                     "the receiver is gone: it died or closed; what it had not taken is lost");

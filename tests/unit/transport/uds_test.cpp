@@ -177,6 +177,24 @@ TEST_CASE("uds: messages of every length up to the limit arrive whole, longer on
     }
 }
 
+TEST_CASE("uds: a message longer than the receiver takes costs the sender its connection") {
+    watchdog dog("uds: longer than the receiver takes");
+    const temporary_directory dir;
+    const uds small(dir / "x", {.message_bytes_max = 100});
+    auto in = source_at(small);
+    auto good = sink_at(small);
+    auto large = sink_at(uds(dir / "x"));
+    REQUIRE(send(good, std::string(100, 'g')));
+    CHECK(receive(in).value().size() == 100);
+    REQUIRE(send(large, std::string(101, 'x')));
+    CHECK(in.try_receive().error() == errc::would_block);
+    CHECK_THAT(in.why().text(), contains("limit 100"));
+    CHECK(send(large, "y").error() == errc::peer_lost);
+    CHECK_THAT(large.why().text(), contains("message_bytes_max"));
+    REQUIRE(send(good, "on"));
+    CHECK(receive(in).value() == "on");
+}
+
 TEST_CASE("uds: packets may be made longer, as far as the kernel allows and limits() says") {
     const temporary_directory dir;
     for (const auto k : {uds::seqpacket, uds::datagram}) {
@@ -428,6 +446,40 @@ TEST_CASE("uds: wait ends at its deadline, and a lone borrow keeps its bytes") {
         CHECK(parley::as_text(v->bytes()) == "held");
         { auto gone = std::move(*v); }
         CHECK(receive(in).value() == "next");
+    }
+}
+
+TEST_CASE("uds: a full receiver makes a send wait until its deadline, and loses nothing") {
+    watchdog dog("uds: a full receiver");
+    const temporary_directory dir;
+    for (const auto k : kinds) {
+        INFO(word(k));
+        const uds at(dir / "x", {.type = k});
+        auto in = source_at(at);
+        auto out = sink_at(at);
+        int sent = 0;
+        for (;;) {
+            auto l = out.try_loan(8000);
+            if (!l) {
+                CHECK(l.error() == errc::would_block);
+                break;
+            }
+            l->bytes()[0] = static_cast<std::byte>(sent++ % 100);
+            REQUIRE(out.try_commit(std::move(*l)));
+            (void)out.flush(expired);
+        }
+        const auto before = parley::clock::now();
+        CHECK(out.wait(before + 20ms).error() == errc::timed_out);
+        CHECK(parley::clock::now() - before >= 20ms);
+        CHECK_FALSE(polls(out.pollable().value()));
+        for (int i = 0; i < sent; ++i) {
+            CHECK(receive(in).value()[0] == static_cast<char>(i % 100));
+            (void)out.flush(expired);
+        }
+        CHECK(in.try_receive().error() == errc::would_block);
+        CHECK(polls(out.pollable().value()));
+        REQUIRE(send(out, "on"));
+        CHECK(receive(in).value() == "on");
     }
 }
 
