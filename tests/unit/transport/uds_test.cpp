@@ -5,6 +5,7 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
+#include <parley/base/random.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <sys/resource.h>
@@ -350,6 +351,58 @@ TEST_CASE("uds: garbage is refused and counted, silence is nobody") {
         CHECK(in.try_receive().error() == errc::would_block);
         CHECK(in.refused() == 2);
         CHECK(in.peers_lost() == 0);
+    }
+}
+
+TEST_CASE("uds: whatever strangers send, a good sender's messages arrive") {
+    watchdog dog("uds: strangers");
+    const temporary_directory dir;
+    parley::random lot(20240517);
+    for (const auto k : kinds) {
+        INFO(word(k));
+        const std::string name = dir / "x";
+        const uds at(name, {.type = k, .message_bytes_max = 4000});
+        auto in = source_at(at);
+        auto good = sink_at(at);
+        for (int round = 0; round < 300; ++round) {
+            // What a sender would write, with some bytes changed, cut in pieces anywhere.
+            std::byte text[2048] = {};
+            std::size_t n = 0;
+            const auto tag = [&] {
+                if (k == uds::datagram) parley::store_le(text + n, text_type.fingerprint), n += 8;
+            };
+            if (lot.below(4) != 0) {
+                tag();
+                n += parley::frame::write_hello(text + n, text_type, 1, 1);
+            }
+            for (auto more = lot.below(4); more > 0; --more) {
+                tag();
+                parley::frame::write_header(text + n, parley::frame::kind::message, 5);
+                n += parley::frame::header_bytes + 5;
+            }
+            for (auto changes = lot.below(3); changes > 0; --changes) {
+                text[lot.below(n + 1)] = static_cast<std::byte>(lot());
+            }
+            {
+                const auto stranger = foreigner(name, k);
+                for (std::size_t from = 0; from < n;) {
+                    const auto piece = std::min<std::size_t>(1 + lot.below(n), n - from);
+                    ::send(stranger.get(), text + from, piece, MSG_NOSIGNAL | MSG_DONTWAIT);
+                    from += piece;
+                    if (lot.below(3) == 0) (void)in.wait(expired);
+                }
+            }
+            std::string got;
+            while (in.try_receive().has_value()) {
+            }
+            REQUIRE(send(good, "good " + std::to_string(round), expired));
+            while (got != "good " + std::to_string(round)) {
+                const auto m = receive(in);
+                REQUIRE(m.has_value());
+                got = *m;
+            }
+        }
+        CHECK(in.refused() > 50);
     }
 }
 
