@@ -14,4 +14,5 @@
 #include <parley/channel.hpp>
 #include <parley/codec/codec.hpp>
 #include <parley/transport/all.hpp>
+#include <parley/transport/duplex_pair.hpp>
 #include <parley/version.hpp>

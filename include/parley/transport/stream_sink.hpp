@@ -103,6 +103,9 @@ public:
         if (c.options.frames == framing::parley) [[likely]] {
             frame::write_header(l.bytes_.data() - frame::header_bytes, frame::kind::message,
                                 l.bytes_.size());
+        } else if (l.bytes_.empty()) {
+            return c.why.fail(errc::invalid_argument,
+                              "an empty message is nothing without a frame (frame=none)");
         }
         c.begin = 0;
         c.end = c.prefix + l.bytes_.size();
