@@ -96,6 +96,7 @@ public:
         }
         c.use();
         if (c.begin < c.end) {
+            if (c.ended) return errc::closed;
             if (auto r = flush(expired); !r) return r.error();
         }
         std::byte* at = c.reserve(c.prefix + n) + c.prefix;
@@ -160,7 +161,8 @@ public:
         }
         if (c.speaks_for_the_channel()) {
             if (auto r = wait(until); !r) return r.error();
-            if (c.options.frames == framing::parley) {
+            // Once: a close that timed out behind the end record is called again.
+            if (c.options.frames == framing::parley && !std::exchange(c.ended, true)) {
                 std::byte* at = c.reserve(c.prefix) + c.prefix;
                 frame::write_header(at - frame::header_bytes, frame::kind::end, 0);
                 c.begin = 0;
@@ -261,6 +263,7 @@ private:
         error_code failed;
         bool loaned = false;
         bool used = false;
+        bool ended = false;  // the end record is committed: nothing may follow it
     };
 
     error_code too_large(std::size_t n) {
