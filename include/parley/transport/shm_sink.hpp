@@ -10,6 +10,7 @@
 #include <parley/transport/transport.hpp>
 
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 
 #include <memory>
 #include <string>
@@ -382,8 +383,13 @@ private:
             }
             auto fd = ready.add(own_bell.get(), EPOLLIN);
             if (!fd) return fd.error();
-            reader_pidfd = pidfd_of(seg.owner_pid, seg.pid_namespace);
-            if (reader_pidfd) (void)ready.add(reader_pidfd.get(), EPOLLIN);
+            // Who reads a make_channel's segment is not known: it was made before a fork.
+            if (!shared) reader_watch = pidfd_of(seg.owner_pid, seg.pid_namespace);
+            if (!reader_watch) {
+                reader_watch.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+                by_clock = true;
+            }
+            if (auto r = ready.add(reader_watch.get(), EPOLLIN); !r) return r.error();
             if (auto r = ready.raise(); !r) return r.error();
             return fd;
         }
@@ -394,7 +400,16 @@ private:
             (void)sleeper<std_atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
                 asleep_on_socket);
             if (lane.room_now(n)) return {};
+            // A reader that closed before it could see this sleeper rings nobody, and its lock may
+            // fall a little later: its word counts, and seq_cst orders it with the bell.
+            if (std_atomics::load(reader->state.closed, std::memory_order_seq_cst) != 0) {
+                return lost(errc::closed, "the receiver of " + address.text() + " closed");
+            }
             if (auto r = look_after_reader(true); !r) return r.error();
+            if (by_clock) {
+                const itimerspec in{{}, {0, std::chrono::nanoseconds(liveness_interval).count()}};
+                ::timerfd_settime(reader_watch.get(), 0, &in, nullptr);
+            }
             ready.lower();
             return errc::would_block;
         }
@@ -408,7 +423,7 @@ private:
             ready.reset();
             own_bell.reset();
             reader_bell.reset();
-            reader_pidfd.reset();
+            reader_watch.reset();
             seg.file.reset();
             open = false;
             if (!failed) failed = errc::closed;
@@ -435,10 +450,11 @@ private:
         error_code failed;
         readiness ready;
         socket_bell own_bell, reader_bell;
-        unique_fd reader_pidfd;
+        unique_fd reader_watch;  // a pidfd, or a clock
         bool loaned = false;
         bool used = false;
         bool open = true;
+        bool by_clock = false;
     };
 
     std::unique_ptr<core> core_;
