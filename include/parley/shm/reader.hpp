@@ -276,9 +276,10 @@ struct segment_reader final : fork_sensitive {
         }
         return fd;
     }
-    /// Death must wake the descriptor too: by pidfd, or where PIDs mean nothing, by a clock.
+    /// Death must wake the descriptor too: by pidfd, or where PIDs mean nothing, by a clock. The
+    /// end of a make_channel may be signed by one process and used by another later.
     void watch(adopted_lane& l) noexcept {
-        l.pidfd = pidfd_of(l.page->pid, l.page->pid_namespace);
+        if (named) l.pidfd = pidfd_of(l.page->pid, l.page->pid_namespace);
         if (!l.pidfd) {
             l.pidfd.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
             itimerspec t{};
@@ -311,12 +312,13 @@ struct segment_reader final : fork_sensitive {
         const bool mine = used || forks() == forks_at_open;
         if (mine && seg.file) {
             std_atomics::store(me->state.closed, std::uint32_t{1}, std::memory_order_seq_cst);
+            // Also those that were not noticed yet: they wait all the same.
             for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
-                if (adopted_lane* l = at(i)) {
-                    (void)ring<std_atomics>(l->page->asleep, l->cursor->bell, [&] {
-                        return bell.ring({seg.id, static_cast<int>(i), l->claim});
-                    });
-                }
+                const lane_page& p = page_of(i);
+                (void)ring<std_atomics>(p.asleep, me->lanes[i].bell, [&] {
+                    const auto claim = std_atomics::load(p.claims, std::memory_order_relaxed);
+                    return bell.ring({seg.id, static_cast<int>(i), claim});
+                });
             }
             if (!path.empty()) remove_name(path, seg.file.get());
             registration.reset();

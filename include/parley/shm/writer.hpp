@@ -10,6 +10,8 @@
 #include <parley/shm/segment.hpp>
 #include <parley/shm/waiting.hpp>
 
+#include <sys/timerfd.h>
+
 #include <memory>
 #include <string>
 
@@ -206,8 +208,13 @@ struct segment_writer final : fork_sensitive {
         }
         auto fd = ready.add(own_bell.get(), EPOLLIN);
         if (!fd) return fd.error();
-        reader_pidfd = pidfd_of(seg.owner_pid, seg.pid_namespace);
-        if (reader_pidfd) (void)ready.add(reader_pidfd.get(), EPOLLIN);
+        // Who reads a make_channel's segment is not known: it was made before a fork.
+        if (!shared) reader_watch = pidfd_of(seg.owner_pid, seg.pid_namespace);
+        if (!reader_watch) {
+            reader_watch.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+            by_clock = true;
+        }
+        if (auto r = ready.add(reader_watch.get(), EPOLLIN); !r) return r.error();
         if (auto r = ready.raise(); !r) return r.error();
         return fd;
     }
@@ -218,7 +225,16 @@ struct segment_writer final : fork_sensitive {
         (void)sleeper<std_atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
             asleep_on_socket);
         if (lane.room_now(n)) return {};
+        // A reader that closed before it could see this sleeper rings nobody, and its lock may
+        // fall a little later: its word counts, and seq_cst orders it with the bell.
+        if (std_atomics::load(reader->state.closed, std::memory_order_seq_cst) != 0) {
+            return lost(errc::closed, "the receiver of " + address.text() + " closed");
+        }
         if (auto r = look_after_reader(true); !r) return r.error();
+        if (by_clock) {
+            const itimerspec in{{}, {0, std::chrono::nanoseconds(liveness_interval).count()}};
+            ::timerfd_settime(reader_watch.get(), 0, &in, nullptr);
+        }
         ready.lower();
         return errc::would_block;
     }
@@ -232,7 +248,7 @@ struct segment_writer final : fork_sensitive {
         ready.reset();
         own_bell.reset();
         reader_bell.reset();
-        reader_pidfd.reset();
+        reader_watch.reset();
         seg.file.reset();
         open = false;
         if (!failed) failed = errc::closed;
@@ -259,10 +275,11 @@ struct segment_writer final : fork_sensitive {
     error_code failed;
     readiness ready;
     socket_bell own_bell, reader_bell;
-    unique_fd reader_pidfd;
+    unique_fd reader_watch;  // a pidfd, or a clock
     bool loaned = false;
     bool used = false;
     bool open = true;
+    bool by_clock = false;
 };
 
 }  // namespace detail

@@ -153,7 +153,8 @@ public:
         }
         if (c.speaks_for_the_channel()) {
             if (auto r = wait(until); !r) return r.error();
-            if (c.options.frames == framing::parley) {
+            // Once: a close that timed out behind the end record is called again.
+            if (c.options.frames == framing::parley && !std::exchange(c.ended, true)) {
                 std::byte* at = c.reserve(c.prefix) + c.prefix;
                 frame::write_header(at - frame::header_bytes, frame::kind::end, 0);
                 c.begin = 0;
@@ -277,6 +278,7 @@ private:
         bool loaned = false;
         bool idle = false;  // in use, nothing on loan, nothing to write: ready for a loan
         bool used = false;
+        bool ended = false;  // the end record is committed: nothing may follow it
     };
 
     /// What stands in the way of a loan of n bytes: success if it could be removed.
@@ -293,6 +295,7 @@ private:
         }
         c.use();
         if (c.begin < c.end) {
+            if (c.ended) return errc::closed;
             if (auto r = flush(expired); !r) return r;
         }
         c.reserve(c.prefix + n);
