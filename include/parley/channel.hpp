@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/base/assert.hpp>
+#include <parley/codec/any_message.hpp>
 #include <parley/codec/codec.hpp>
 #include <parley/drive/blocking.hpp>
 #include <parley/transport/any.hpp>

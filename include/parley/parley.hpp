@@ -13,6 +13,7 @@
 #include <parley/base/uri.hpp>
 #include <parley/channel.hpp>
 #include <parley/codec/codec.hpp>
+#include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>
 #include <parley/transport/duplex_pair.hpp>
 #include <parley/version.hpp>

@@ -19,7 +19,8 @@ struct message_type {
 };
 
 /// An end that looks at bytes and takes a message of any type (recorders, tools). Only receivers.
-inline constexpr message_type any_type{0, "any type", 8};
+/// It does not know whom it will meet, so it aligns for every type but the over-aligned ones.
+inline constexpr message_type any_type{0, "any type", 64};
 
 /// True if a receiver of type `in` may read what a sender of type `out` wrote.
 [[nodiscard]] constexpr bool accepts(const message_type& in, std::uint64_t out) noexcept {

@@ -194,6 +194,14 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
         return why.fail(errc::incompatible,
                         type_mismatch({h.description, h.description_bytes}, own.description));
     }
+    if (own.alignment > h.alignment) {
+        return why.fail(errc::incompatible, where + " aligns messages to " +
+                                                std::to_string(h.alignment) +
+                                                " bytes for its receiver of [" +
+                                                std::string(h.description, h.description_bytes) +
+                                                "]; the sender's [" + std::string(own.description) +
+                                                "] wants " + std::to_string(own.alignment));
+    }
     return s;
 }
 
