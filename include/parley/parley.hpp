@@ -11,4 +11,8 @@
 #include <parley/base/time.hpp>
 #include <parley/base/type.hpp>
 #include <parley/base/uri.hpp>
+#include <parley/channel.hpp>
+#include <parley/codec/codec.hpp>
+#include <parley/transport/all.hpp>
+#include <parley/transport/duplex_pair.hpp>
 #include <parley/version.hpp>

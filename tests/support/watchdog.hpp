@@ -35,14 +35,13 @@ class watchdog {
 public:
     explicit watchdog(std::string_view name,
                       std::chrono::seconds limit = std::chrono::seconds(60)) {
-        std::snprintf(words_.data(), words_.size(), "\nwatchdog: '%.*s' hangs after %lld s\n",
-                      static_cast<int>(name.size()), name.data(),
-                      static_cast<long long>(limit.count() * slowness()));
+        const time_t seconds = limit.count() * slowness();
+        std::snprintf(words_.data(), words_.size(), "\nwatchdog: '%.*s' hangs after %ld s\n",
+                      static_cast<int>(name.size()), name.data(), seconds);
         struct sigaction action {};
         action.sa_sigaction = &watchdog::bark;
         action.sa_flags = SA_SIGINFO;
         ::sigaction(bark_signal(), &action, nullptr);
-        const auto seconds = static_cast<time_t>(limit.count() * slowness());
         start(bark_, bark_signal(), seconds);
         // Whoever blocks every signal is killed without words, a little later.
         start(bite_, SIGKILL, seconds + 10);

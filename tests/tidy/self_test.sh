@@ -94,6 +94,11 @@ clean
 # umbrella
 printf '\n' | header | put include/parley/codec/raw.hpp
 refuses umbrella include/parley/codec/raw.hpp:1
+printf '\n' | header | put include/parley/codec/raw.hpp
+printf '#include <parley/codec/raw.hpp>\n' | header | put include/parley/codec/codec.hpp
+refuses umbrella include/parley/codec/codec.hpp:1
+printf '#include <parley/codec/raw.hpp>\n' | header | put include/parley/codec/raw.hpp
+refuses umbrella include/parley/codec/raw.hpp:1
 printf '#include <parley/drive/asio.hpp>\n' | header | put include/parley/server.hpp
 refuses umbrella include/parley/server.hpp:1
 printf '#include <parley/channel.hpp>\n#include <parley/gone.hpp>\n' | header |

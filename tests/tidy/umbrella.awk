@@ -36,10 +36,19 @@ END {
         # A header that reaches Asio or fmt may be left to those who ask for it.
         split("", below)
         walk(path, below)
-        needs_more = 0
-        for (to in below) if (to in heavy) needs_more = 1
-        if (needs_more && path in any) continue
+        where = "parley.hpp"
+        for (to in below) if (to in heavy) where = "asio.hpp or format.hpp"
+        if (where == "parley.hpp" || !(path in any)) missing[path] = where
+    }
+    # Of what is missing together only the headers that nobody else includes are worth naming.
+    for (path in missing) {
+        n = split(edges[path], list, " ")
+        for (i = 1; i <= n; i++) if (list[i] != path) inner[list[i]]
+    }
+    named = 0
+    for (path in missing) named += !(path in inner)
+    for (path in missing) if (!(path in inner) || !named) {  # none: they include each other
         printf "%s:1: umbrella: add '#include <parley/%s>' to include/parley/%s\n", file[path],
-               path, needs_more ? "asio.hpp or format.hpp" : "parley.hpp"
+               path, missing[path]
     }
 }

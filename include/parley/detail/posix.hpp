@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
@@ -74,22 +75,24 @@ auto retried(Call call) noexcept(noexcept(call())) {
     return std::move(what) + ": " + boost::system::system_category().message(number);
 }
 
+/// The time left until `until`, not below zero; must not be `never`.
+[[nodiscard]] inline timespec time_left(time_point until) noexcept {
+    timespec left{};
+    if (until == expired) return left;
+    const auto d = until - clock::now();
+    if (d <= duration::zero()) return left;
+    const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+    left.tv_sec = static_cast<time_t>(ns / 1'000'000'000);
+    left.tv_nsec = static_cast<long>(ns % 1'000'000'000);
+    return left;
+}
+
 /// poll with a monotonic deadline. The number of ready descriptors; 0 when the deadline passed.
 inline result<int> poll_until(pollfd* fds, nfds_t count, time_point until) noexcept {
     for (;;) {
         timespec left{};
-        const timespec* limit = nullptr;
-        if (until == expired) {
-            limit = &left;
-        } else if (until != never) {
-            auto d = until - clock::now();
-            if (d < duration::zero()) d = duration::zero();
-            const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
-            left.tv_sec = static_cast<time_t>(ns / 1'000'000'000);
-            left.tv_nsec = static_cast<long>(ns % 1'000'000'000);
-            limit = &left;
-        }
-        const int n = ::ppoll(fds, count, limit, nullptr);
+        if (until != never) left = time_left(until);
+        const int n = ::ppoll(fds, count, until == never ? nullptr : &left, nullptr);
         if (n >= 0) return n;
         if (errno != EINTR) return last_error();
     }
@@ -103,6 +106,45 @@ inline result<void> wait_for(int fd, short events, time_point until) noexcept {
     if (*n == 0) return errc::timed_out;
     return {};
 }
+
+/// epoll_wait with a monotonic deadline. The number of events; 0 when the deadline passed.
+inline result<int> epoll_until(int epoll, epoll_event* events, int count,
+                               time_point until) noexcept {
+    for (;;) {
+        int n = 0;
+        if (until == expired || until == never) {
+            n = ::epoll_wait(epoll, events, count, until == expired ? 0 : -1);
+        } else {
+            const timespec left = time_left(until);
+            n = ::epoll_pwait2(epoll, events, count, &left, nullptr);
+            // Before Linux 5.11, or in a sandbox: whole milliseconds, rounded up.
+            if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
+                const auto ms = left.tv_sec * 1000 + (left.tv_nsec + 999'999) / 1'000'000;
+                n = ::epoll_wait(epoll, events, count, static_cast<int>(std::min(ms, 60'000L)));
+                if (n == 0 && clock::now() < until) continue;
+            }
+        }
+        if (n >= 0) return n;
+        if (errno != EINTR) return last_error();
+    }
+}
+
+/// Sleeps a little longer each time, for what tells nobody that it changed.
+class backoff {
+public:
+    /// timed_out once `until` passed.
+    result<void> sleep(time_point until) noexcept {
+        if (until == expired) return errc::timed_out;
+        const auto now = clock::now();
+        if (now >= until) return errc::timed_out;
+        (void)poll_until(nullptr, 0, until - now < next_ ? until : now + next_);
+        next_ = std::min<duration>(next_ * 2, std::chrono::milliseconds(20));
+        return {};
+    }
+
+private:
+    duration next_ = std::chrono::microseconds(250);
+};
 
 /// Writing into a pipe whose reader died must be an error, not the death of the process. Sockets
 /// say so for each call; for pipes the disposition is the process's: it is changed only if nobody

@@ -14,24 +14,42 @@ namespace parley {
 inline namespace v1 {
 namespace drive {
 
+// The first attempt is inlined into the caller, the waiting is kept out of its way: a message that
+// finds room, or is there, costs no call of a function.
+
+template <sink S>
+[[gnu::noinline, gnu::cold]] void loan_later(S& s, std::size_t n, deadline& d,
+                                             result<typename S::loan>& l) {
+    while (!l && l.error() == errc::would_block) {
+        if (auto r = s.wait(d.at()); !r) {
+            l = r.error();
+        } else {
+            l = s.try_loan(n);
+        }
+    }
+}
+
 /// Lends n bytes, waiting for room. Errors: would_block (d means try), timed_out, those of
 /// try_loan.
 template <sink S>
-[[nodiscard]] result<typename S::loan> loan(S& s, std::size_t n, deadline& d) {
-    for (;;) {
-        auto l = s.try_loan(n);
-        if (l || l.error() != errc::would_block || d.is_try()) return l;
-        if (auto r = s.wait(d.at()); !r) return r.error();
-    }
+[[nodiscard, gnu::always_inline]] inline result<typename S::loan> loan(S& s, std::size_t n,
+                                                                       deadline& d) {
+    auto l = s.try_loan(n);
+    if (!l && !d.is_try()) [[unlikely]]
+        loan_later(s, n, d, l);
+    return l;
 }
 
 /// Commits and pushes. The message is the transport's once it is committed: that it still lies in
 /// this process when the deadline passes is no error.
 template <sink S>
-[[nodiscard]] result<void> commit(S& s, typename S::loan l, deadline& d) {
-    if (auto r = s.try_commit(std::move(l)); !r) return r;
+[[nodiscard, gnu::always_inline]] inline result<void> commit(S& s, typename S::loan l,
+                                                             deadline& d) {
+    if (auto r = s.try_commit(std::move(l)); !r) [[unlikely]]
+        return r;
     auto r = s.flush(d.is_try() ? expired : d.at());
-    if (!r && r.error() == errc::would_block) return {};
+    if (!r && r.error() == errc::would_block) [[unlikely]]
+        return {};
     return r;
 }
 
@@ -45,20 +63,30 @@ template <source S>
     }
 }
 
+template <source S>
+[[gnu::noinline, gnu::cold]] void receive_later(S& s, deadline& d, result<typename S::view>& m) {
+    while (!m && m.error() == errc::would_block) {
+        if (auto r = s.wait(d.at()); !r) {
+            m = r.error();
+        } else {
+            m = s.try_receive();
+        }
+    }
+}
+
 /// The next message, waiting for it. Errors: would_block (d means try), timed_out, those of
 /// try_receive.
 template <source S>
-[[nodiscard]] result<typename S::view> receive(S& s, deadline& d) {
+[[nodiscard, gnu::always_inline]] inline result<typename S::view> receive(S& s, deadline& d) {
     // Where asking costs a system call, waiting comes first: it reads what it waited for.
-    if (d.is_try() || asks_first(s)) {
-        auto m = s.try_receive();
-        if (m || m.error() != errc::would_block || d.is_try()) return m;
+    if (!d.is_try() && !asks_first(s)) {
+        if (auto r = s.wait(d.at()); !r) [[unlikely]]
+            return r.error();
     }
-    for (;;) {
-        if (auto r = s.wait(d.at()); !r) return r.error();
-        auto m = s.try_receive();
-        if (m || m.error() != errc::would_block) return m;
-    }
+    auto m = s.try_receive();
+    if (!m && !d.is_try()) [[unlikely]]
+        receive_later(s, d, m);
+    return m;
 }
 
 }  // namespace drive

@@ -60,18 +60,21 @@ enum class rung : std::uint8_t {
     no_answer,      ///< it says it sleeps, but nobody does, or it was rung before: alive?
 };
 
-/// Rings if the other side sleeps; to be called after publishing with seq_cst. `by_socket` is
-/// called if it sleeps on a descriptor.
+/// Rings for a sleeper whose `asleep` is `a`. `by_socket` is called if it sleeps on a descriptor.
 template <class Atomics, class BySocket>
-rung ring(const std::uint64_t& asleep, std::uint32_t& bell, BySocket&& by_socket) noexcept {
-    const auto a = Atomics::load(asleep, std::memory_order_seq_cst);  // pairs with lie_down()
-    if (a == 0) [[likely]]
-        return rung::nobody_asleep;
+rung rang(std::uint64_t a, std::uint32_t& bell, BySocket&& by_socket) noexcept {
+    if (a == 0) return rung::nobody_asleep;
     auto seen = static_cast<std::uint32_t>(a);
     const bool mine = Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_acq_rel);
     if (!mine) return rung::no_answer;
     if ((a & asleep_on_socket) != 0) return by_socket() ? rung::woken : rung::no_answer;
     return Atomics::futex_wake(bell) > 0 ? rung::woken : rung::no_answer;
+}
+/// Rings if the other side sleeps; to be called after publishing with seq_cst.
+template <class Atomics, class BySocket>
+rung ring(const std::uint64_t& asleep, std::uint32_t& bell, BySocket&& by_socket) noexcept {
+    // Pairs with lie_down().
+    return rang<Atomics>(Atomics::load(asleep, std::memory_order_seq_cst), bell, by_socket);
 }
 
 /// A bell that a poll can wait for: a datagram socket whose name holds the segment's random number,

@@ -67,7 +67,7 @@ struct pipe {
 private:
     [[nodiscard]] result<detail::unique_fd> inherited_end(diagnostics& why) const;
     [[nodiscard]] detail::stream_options stream(bool used_at_once) const {
-        return {with.message_bytes_max, with.frame, used_at_once, {}};
+        return {with.message_bytes_max, with.frame, used_at_once, {}, 1};
     }
 };
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Forked children, killed at the end of the scope if nothing else ended them, and gates between
+// processes: one side opens, the other waits.
+#pragma once
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <exception>
+#include <system_error>
+#include <utility>
+
+namespace parley_test {
+
+/// `child c([&] { …; return 0; });` runs the body in a forked process.
+class child {
+public:
+    template <class Body>
+    explicit child(Body body) : pid_(::fork()) {
+        if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
+        if (pid_ == 0) {
+            int status = 99;
+            try {
+                status = body();
+            } catch (...) {
+            }
+            ::_exit(status);
+        }
+    }
+    child(child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+    child(const child&) = delete;
+    child& operator=(const child&) = delete;
+    ~child() {
+        if (pid_ > 0) kill();
+    }
+
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+    void kill() noexcept {
+        ::kill(pid_, SIGKILL);
+        (void)wait();
+    }
+    /// The exit status, or 128 + the signal.
+    int wait() noexcept {
+        int status = 0;
+        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+        }
+        pid_ = -1;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+
+private:
+    pid_t pid_;
+};
+
+/// Opened once in one process, awaited in others. Made before the fork.
+class gate {
+public:
+    gate() {
+        if (::pipe(ends_) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
+    }
+    gate(const gate&) = delete;
+    gate& operator=(const gate&) = delete;
+    ~gate() {
+        ::close(ends_[0]);
+        ::close(ends_[1]);
+    }
+    /// Lets `n` waiters pass.
+    void open(int n = 1) noexcept {
+        for (; n > 0; --n) {
+            if (::write(ends_[1], "", 1) != 1) std::abort();
+        }
+    }
+    void pass() noexcept {
+        char c;
+        while (::read(ends_[0], &c, 1) != 1) {
+            if (errno != EINTR) std::abort();
+        }
+    }
+
+private:
+    int ends_[2]{};
+};
+
+}  // namespace parley_test
