@@ -7,6 +7,7 @@
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
 
 namespace conformance {
 namespace {
@@ -33,13 +34,25 @@ public:
 
 parley::shm::options small_segment() { return {.capacity_bytes = 1 << 16, .writers_max = 5}; }
 
+template <parley::uds::kind Kind>
+parley::uds socket_file(const std::string&, directory& d) {
+    return parley::uds(d / "s", {.type = Kind, .message_bytes_max = 50'000});
+}
+template <parley::uds::kind Kind>
+parley::uds abstract_socket(const std::string& n, directory&) {
+    return parley::uds("@" + n, {.type = Kind, .message_bytes_max = 50'000});
+}
+parley::uds uds_pair(parley::uds::kind k) {
+    return parley::uds(parley::uds::options{.type = k, .message_bytes_max = 50'000});
+}
+
 std::vector<model> all_models() {
     const parley::pipe::options piped{.message_bytes_max = 100'000};
     using parley::shm;
     const auto parking = [](const std::string& n, directory&) {
         return shm(n, {.capacity_bytes = 1 << 14, .writers_max = 5, .wait = parley::waiting::park});
     };
-    using by_uri = parley::any_transport<parley::transport_list<shm, parley::inproc>>;
+    using by_uri = parley::any_transport<parley::transport_list<shm, parley::uds>>;
     std::vector<model> all{
         by_pair("pipe", parley::pipe(piped)),
         {"pipe, by descriptor", [] { return std::make_unique<descriptors_place>(); }, false},
@@ -61,7 +74,18 @@ std::vector<model> all_models() {
                 [](const std::string& n, directory&) {
                     return by_uri(uri("shm://" + n + "?capacity_bytes=65536&writers_max=3"));
                 }),
-        // The kinds of uds stand here once they are there.
+        by_name("uds, stream", socket_file<parley::uds::stream>),
+        by_name("uds, seqpacket", socket_file<parley::uds::seqpacket>),
+        by_name("uds, datagram", socket_file<parley::uds::datagram>),
+        by_name("uds, abstract stream", abstract_socket<parley::uds::stream>),
+        by_name("uds, abstract datagram", abstract_socket<parley::uds::datagram>),
+        by_pair("uds, pair of streams", uds_pair(parley::uds::stream)),
+        by_pair("uds, pair of packets", uds_pair(parley::uds::seqpacket)),
+        by_pair("uds, pair of datagrams", uds_pair(parley::uds::datagram)),
+        by_name("uds, by uri",
+                [](const std::string&, directory& d) {
+                    return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=50000"));
+                }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name("faulty shm, without a fault",
                 [](const std::string& n, directory&) {

@@ -132,6 +132,7 @@ TEST_CASE("transport: a view's bytes stay until it is destroyed, borrows_max at 
         bool sent = false;
         for (std::size_t length = 0; length != 3;) {  // what else was sent, then one more
             sent = sent || send(out, 3, 9, parley::expired);
+            (void)out.flush(parley::expired);
             const auto v = in.try_receive();
             length = v ? v->bytes().size() : 0;
             if (length == 3) CHECK(holds(v->bytes(), 3, 9));
@@ -175,7 +176,8 @@ TEST_CASE("transport: ends of different types refuse each other and name both") 
             words = both->source.why().text();
             for (int i = 0; i < 100; ++i) {  // the sender sees the hang-up
                 if (auto r = send(both->sink, 8, 1); !r) {
-                    CHECK(r.error() == parley::condition::gone);
+                    const bool told = r.error() == errc::incompatible;
+                    CHECK((told || r.error() == parley::condition::gone));
                     break;
                 }
                 CHECK(i < 99);

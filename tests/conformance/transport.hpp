@@ -9,6 +9,7 @@
 #include <parley/transport/any.hpp>
 
 #include "support/catch.hpp"
+#include "support/resources.hpp"
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
@@ -207,7 +208,7 @@ template <class Body>
 void each_model(std::string_view test, Body body) {
     for (const auto& m : models()) {
         DYNAMIC_SECTION(m.name) {
-            const parley_test::watchdog dog(std::string(test) + " / " + m.name);
+            const parley_test::watchdog dog(std::string(test) + " / " + m.name, 20s);
             body(m);
             CHECK(complaints::take() == "");
         }

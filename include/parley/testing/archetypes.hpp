@@ -4,7 +4,6 @@
 // slots, one sender, one receiver, threads of one process; no descriptor, no successors.
 #pragma once
 
-#include <parley/transport/frame.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <array>
@@ -279,7 +278,7 @@ struct archetype {
         if (!accepts(slots->type, request.type.fingerprint)) {
             return request.why->fail(
                 errc::incompatible,
-                frame::mismatch(slots->type.description, request.type.description));
+                type_mismatch(slots->type.description, request.type.description));
         }
         const std::lock_guard own(slots->mutex);
         if (std::exchange(slots->sink_came, true)) {
