@@ -34,14 +34,17 @@ struct stream_options {
 /// close(). One loan at a time; the loan is the send buffer itself, right behind the frame header.
 template <class Io>
 class stream_sink {
+    struct core;
+
 public:
+    /// Belongs to its sink, also to one that is moved meanwhile.
     class loan {
     public:
         loan(loan&& other) noexcept
-            : sink_(std::exchange(other.sink_, nullptr)), bytes_(other.bytes_) {}
+            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
         loan& operator=(loan&& other) noexcept {
             give_back();
-            sink_ = std::exchange(other.sink_, nullptr);
+            core_ = std::exchange(other.core_, nullptr);
             bytes_ = other.bytes_;
             return *this;
         }
@@ -55,13 +58,13 @@ public:
 
     private:
         friend stream_sink;
-        loan(stream_sink* s, mutable_bytes b) noexcept : sink_(s), bytes_(b) {}
+        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
         void give_back() noexcept {
-            if (sink_ != nullptr) sink_->core_->loaned = false;
-            sink_ = nullptr;
+            if (core_ != nullptr) core_->loaned = false;
+            core_ = nullptr;
         }
 
-        stream_sink* sink_;
+        core* core_;
         mutable_bytes bytes_;
     };
 
@@ -94,12 +97,12 @@ public:
         }
         c.idle = false;
         c.loaned = true;
-        return loan(this, mutable_bytes(c.memory + c.prefix, n));
+        return loan(&c, mutable_bytes(c.memory + c.prefix, n));
     }
 
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.sink_ != nullptr && l.sink_->core_ == core_);
+        PARLEY_ASSERT(l.core_ == &c);
         if (c.options.frames == framing::parley) [[likely]] {
             frame::write_header(l.bytes_.data() - frame::header_bytes, frame::kind::message,
                                 l.bytes_.size());
@@ -110,7 +113,7 @@ public:
         c.begin = 0;
         c.end = c.prefix + l.bytes_.size();
         c.loaned = false;
-        l.sink_ = nullptr;
+        l.core_ = nullptr;
         return {};
     }
 
