@@ -15,4 +15,5 @@
 #include <parley/codec/codec.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>
+#include <parley/transport/duplex_pair.hpp>
 #include <parley/version.hpp>

@@ -121,6 +121,7 @@ struct raw {
                   "parley: raw<T> wants a trivially copyable type: use portable<T>");
 
     static constexpr bool in_place = true;
+    static constexpr bool any_bytes = !detail::has_invalid_bytes<T>();
     static constexpr bool borrows = false;
     static constexpr message_type type{detail::raw_text_of<T>.fingerprint(),
                                        detail::raw_text_of<T>.words(), alignof(T)};

@@ -11,8 +11,6 @@
 #include <parley/shm/segment.hpp>
 #include <parley/shm/waiting.hpp>
 
-#include <sys/timerfd.h>
-
 #include <memory>
 #include <string>
 
@@ -84,6 +82,7 @@ struct segment_reader final : fork_sensitive {
     }
     /// See shm_sink: the lock moves to a description of this process alone.
     result<void> use() {
+        if (failed) return failed;
         if (used) return {};
         auto own = reopened(seg.file.get());
         if (!own) return why.fail(own.error(), explain("reopening the segment", errno));
@@ -276,14 +275,12 @@ struct segment_reader final : fork_sensitive {
         }
         return fd;
     }
-    /// Death must wake the descriptor too: by pidfd, or where PIDs mean nothing, by a clock.
+    /// Death must wake the descriptor too: by pidfd, or where PIDs mean nothing, by a clock. Of
+    /// make_channel's writer nobody knows which process it will be.
     void watch(adopted_lane& l) noexcept {
-        l.pidfd = pidfd_of(l.page->pid, l.page->pid_namespace);
+        if (named) l.pidfd = pidfd_of(l.page->pid, l.page->pid_namespace);
         if (!l.pidfd) {
-            l.pidfd.reset(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-            itimerspec t{};
-            t.it_value.tv_nsec = t.it_interval.tv_nsec = liveness_interval.count();
-            ::timerfd_settime(l.pidfd.get(), 0, &t, nullptr);
+            l.pidfd = liveness_clock();
             foreign = true;
         }
         (void)ready.add(l.pidfd.get(), EPOLLIN);
@@ -311,17 +308,19 @@ struct segment_reader final : fork_sensitive {
         const bool mine = used || forks() == forks_at_open;
         if (mine && seg.file) {
             std_atomics::store(me->state.closed, std::uint32_t{1}, std::memory_order_seq_cst);
-            for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
-                if (adopted_lane* l = at(i)) {
-                    (void)ring<std_atomics>(l->page->asleep, l->cursor->bell, [&] {
-                        return bell.ring({seg.id, static_cast<int>(i), l->claim});
-                    });
-                }
-            }
+            for (std::size_t i = 0; i < seg.shape.lanes; ++i) ring_for_good(i);
             if (!path.empty()) remove_name(path, seg.file.get());
             registration.reset();
         }
         drop();
+    }
+    /// Wakes the writer of a lane, also of one that was never looked at.
+    void ring_for_good(std::size_t i) noexcept {
+        const auto claim = std_atomics::load(page_of(i).claims, std::memory_order_seq_cst);
+        if (claim == me->lanes[i].released) return;
+        (void)ring<std_atomics>(page_of(i).asleep, me->lanes[i].bell, [&] {
+            return bell.ring({seg.id, static_cast<int>(i), claim});
+        });
     }
     void drop() noexcept {
         ready.reset();

@@ -72,7 +72,9 @@ inline void unlock(int fd, off_t at) noexcept {
     return ::stat(path, &s) == 0 ? s.st_ino : 0;
 }
 
-/// A stretch of shared memory, unmapped at the end.
+/// A stretch of shared memory, unmapped at the end. A mapping keeps its open file description
+/// alive, and with it every lock of that description: a closed end would seem to live, and a forked
+/// child would keep its parent's locks. So mappings have descriptions of their own.
 class mapping {
 public:
     mapping() = default;
@@ -97,18 +99,23 @@ public:
 
     [[nodiscard]] static result<mapping> of(int fd, std::size_t offset, std::size_t n,
                                             int protection) noexcept {
-        void* at = ::mmap(nullptr, n, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+        const auto own = reopened(fd);
+        if (!own) return own.error();
+        void* at =
+            ::mmap(nullptr, n, protection, MAP_SHARED, own->get(), static_cast<off_t>(offset));
         if (at == MAP_FAILED) return last_error();
         return mapping(at, n);
     }
     /// The same n bytes twice, back to back.
     [[nodiscard]] static result<mapping> twice(int fd, std::size_t offset, std::size_t n,
                                                int protection) noexcept {
+        const auto own = reopened(fd);
+        if (!own) return own.error();
         void* at = ::mmap(nullptr, 2 * n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED) return last_error();
         mapping both(at, 2 * n);
         for (std::size_t i = 0; i < 2; ++i) {
-            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, fd,
+            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, own->get(),
                        static_cast<off_t>(offset)) == MAP_FAILED) {
                 return last_error();
             }

@@ -6,6 +6,7 @@
 #include <parley/shm/segment.hpp>
 
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -52,6 +53,15 @@ inline constexpr duration liveness_interval = std::chrono::milliseconds(50);
 [[nodiscard]] inline unique_fd pidfd_of(std::uint32_t pid, std::uint64_t pid_namespace) noexcept {
     if (pid_namespace == 0 || pid_namespace != namespace_id("pid")) return {};
     return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+}
+
+/// A descriptor that becomes readable each time a liveness lock is to be looked at.
+[[nodiscard]] inline unique_fd liveness_clock() noexcept {
+    unique_fd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    itimerspec t{};
+    t.it_value.tv_nsec = t.it_interval.tv_nsec = liveness_interval.count();
+    if (timer) ::timerfd_settime(timer.get(), 0, &t, nullptr);
+    return timer;
 }
 
 }  // namespace detail

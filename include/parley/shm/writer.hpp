@@ -78,6 +78,8 @@ struct segment_writer final : fork_sensitive {
         const auto claims = std_atomics::load(l.claims, std::memory_order_relaxed);
         // Acquire pairs with the reader's release of the lane: it is done with the ring.
         if (std_atomics::load(reader->lanes[i].released, std::memory_order_acquire) != claims) {
+            // Its last writer may have died before it said that it came: say it for the dead.
+            announce();
             return errc::would_block;
         }
         const std::size_t at = seg.shape.ring_offset(i), n = seg.shape.capacity;
@@ -96,14 +98,18 @@ struct segment_writer final : fork_sensitive {
         claim_number = claims + 1;
         // Release: whoever sees the claim sees the zeroed commit word and who we are.
         std_atomics::store(l.claims, claim_number, std::memory_order_release);
-        std_atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
-        (void)ring<std_atomics>(reader->state.asleep, doorbell->bell,
-                                [this] { return ring_socket(); });
+        announce();
         if (!shared) {
             used = true;
             guard_against_fork();
         }
         return {};
+    }
+    /// Makes the reader look at who has which lane.
+    void announce() noexcept {
+        std_atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
+        (void)ring<std_atomics>(reader->state.asleep, doorbell->bell,
+                                [this] { return ring_socket(); });
     }
     void sign() noexcept {
         me->pid = static_cast<std::uint32_t>(::getpid());
@@ -206,8 +212,11 @@ struct segment_writer final : fork_sensitive {
         }
         auto fd = ready.add(own_bell.get(), EPOLLIN);
         if (!fd) return fd.error();
-        reader_pidfd = pidfd_of(seg.owner_pid, seg.pid_namespace);
-        if (reader_pidfd) (void)ready.add(reader_pidfd.get(), EPOLLIN);
+        // Which process is to be the reader of make_channel's segment is not known here.
+        if (!shared) reader_pidfd = pidfd_of(seg.owner_pid, seg.pid_namespace);
+        by_clock = !reader_pidfd;
+        if (by_clock) reader_pidfd = liveness_clock();
+        if (auto r = ready.add(reader_pidfd.get(), EPOLLIN); !r) return r.error();
         if (auto r = ready.raise(); !r) return r.error();
         return fd;
     }
@@ -218,8 +227,15 @@ struct segment_writer final : fork_sensitive {
         (void)sleeper<std_atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
             asleep_on_socket);
         if (lane.room_now(n)) return {};
+        // A reader that closed before it could see this sleeper rings nobody, and its lock may
+        // fall a little later: its word counts, and seq_cst orders it with the bell.
+        if (std_atomics::load(reader->state.closed, std::memory_order_seq_cst) != 0) {
+            return lost(errc::closed, "the receiver of " + address.text() + " closed");
+        }
         if (auto r = look_after_reader(true); !r) return r.error();
         ready.lower();
+        std::uint64_t ticks = 0;
+        if (by_clock) (void)!::read(reader_pidfd.get(), &ticks, sizeof ticks);
         return errc::would_block;
     }
     /// The last one to know removes the name that a dead reader left.
@@ -259,7 +275,8 @@ struct segment_writer final : fork_sensitive {
     error_code failed;
     readiness ready;
     socket_bell own_bell, reader_bell;
-    unique_fd reader_pidfd;
+    unique_fd reader_pidfd;  // or a clock
+    bool by_clock = false;
     bool loaned = false;
     bool used = false;
     bool open = true;

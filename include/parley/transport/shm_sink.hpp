@@ -16,14 +16,17 @@ namespace detail {
 
 /// The sink of shm and inproc.
 class shm_sink {
+    using core = segment_writer;
+
 public:
+    /// Belongs to its sink, also to one that is moved meanwhile.
     class loan {
     public:
         loan(loan&& other) noexcept
-            : sink_(std::exchange(other.sink_, nullptr)), bytes_(other.bytes_) {}
+            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
         loan& operator=(loan&& other) noexcept {
             give_back();
-            sink_ = std::exchange(other.sink_, nullptr);
+            core_ = std::exchange(other.core_, nullptr);
             bytes_ = other.bytes_;
             return *this;
         }
@@ -37,13 +40,13 @@ public:
 
     private:
         friend shm_sink;
-        loan(shm_sink* s, mutable_bytes b) noexcept : sink_(s), bytes_(b) {}
+        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
         void give_back() noexcept {
-            if (sink_ != nullptr) sink_->core_->loaned = false;
-            sink_ = nullptr;
+            if (core_ != nullptr) core_->loaned = false;
+            core_ = nullptr;
         }
 
-        shm_sink* sink_;
+        core* core_;
         mutable_bytes bytes_;
     };
 
@@ -58,12 +61,12 @@ public:
             room = c.lane.try_loan(n);
         }
         c.loaned = true;
-        return loan(this, room);
+        return loan(&c, room);
     }
 
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.sink_ != nullptr && l.sink_->core_ == core_);
+        PARLEY_ASSERT(l.core_ == &c);
         c.lane.commit(l.bytes_.size());
         return {};
     }
@@ -148,7 +151,6 @@ public:
     }
 
 private:
-    using core = segment_writer;
     explicit shm_sink(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
 
     std::unique_ptr<core> core_;

@@ -34,14 +34,17 @@ struct stream_options {
 /// close(). One loan at a time; the loan is the send buffer itself, right behind the frame header.
 template <class Io>
 class stream_sink {
+    struct core;
+
 public:
+    /// Belongs to its sink, also to one that is moved meanwhile.
     class loan {
     public:
         loan(loan&& other) noexcept
-            : sink_(std::exchange(other.sink_, nullptr)), bytes_(other.bytes_) {}
+            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
         loan& operator=(loan&& other) noexcept {
             give_back();
-            sink_ = std::exchange(other.sink_, nullptr);
+            core_ = std::exchange(other.core_, nullptr);
             bytes_ = other.bytes_;
             return *this;
         }
@@ -55,13 +58,13 @@ public:
 
     private:
         friend stream_sink;
-        loan(stream_sink* s, mutable_bytes b) noexcept : sink_(s), bytes_(b) {}
+        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
         void give_back() noexcept {
-            if (sink_ != nullptr) sink_->core_->loaned = false;
-            sink_ = nullptr;
+            if (core_ != nullptr) core_->loaned = false;
+            core_ = nullptr;
         }
 
-        stream_sink* sink_;
+        core* core_;
         mutable_bytes bytes_;
     };
 
@@ -94,20 +97,23 @@ public:
         }
         c.idle = false;
         c.loaned = true;
-        return loan(this, mutable_bytes(c.memory + c.prefix, n));
+        return loan(&c, mutable_bytes(c.memory + c.prefix, n));
     }
 
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.sink_ != nullptr && l.sink_->core_ == core_);
+        PARLEY_ASSERT(l.core_ == &c);
         if (c.options.frames == framing::parley) [[likely]] {
             frame::write_header(l.bytes_.data() - frame::header_bytes, frame::kind::message,
                                 l.bytes_.size());
+        } else if (l.bytes_.empty()) {
+            return c.why.fail(errc::invalid_argument,
+                              "an empty message is nothing without a frame (frame=none)");
         }
         c.begin = 0;
         c.end = c.prefix + l.bytes_.size();
         c.loaned = false;
-        l.sink_ = nullptr;
+        l.core_ = nullptr;
         return {};
     }
 
@@ -150,7 +156,8 @@ public:
         }
         if (c.speaks_for_the_channel()) {
             if (auto r = wait(until); !r) return r.error();
-            if (c.options.frames == framing::parley) {
+            // Once: a close that timed out behind the end record is called again.
+            if (c.options.frames == framing::parley && !std::exchange(c.ended, true)) {
                 std::byte* at = c.reserve(c.prefix) + c.prefix;
                 frame::write_header(at - frame::header_bytes, frame::kind::end, 0);
                 c.begin = 0;
@@ -274,6 +281,7 @@ private:
         bool loaned = false;
         bool idle = false;  // in use, nothing on loan, nothing to write: ready for a loan
         bool used = false;
+        bool ended = false;  // the end record is committed: nothing may follow it
     };
 
     /// What stands in the way of a loan of n bytes: success if it could be removed.
@@ -290,6 +298,7 @@ private:
         }
         c.use();
         if (c.begin < c.end) {
+            if (c.ended) return errc::closed;
             if (auto r = flush(expired); !r) return r;
         }
         c.reserve(c.prefix + n);

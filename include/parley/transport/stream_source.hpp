@@ -137,14 +137,14 @@ private:
             const auto n = c.io.read(to.data(), to.size(), reading::blocking);
             if (n <= 0) break;
             c.reader.filled(static_cast<std::size_t>(n));
-            if (c.reader.ready()) return {};
+            if (c.reader.ready()) return c.ready.raise();
         }
         c.use();
         if (c.borrowed) return wait_for(c.io.descriptor(), POLLIN, until);
         while (!c.failed && !c.at_eof && !c.has_more()) {
             if (auto r = c.fill(until); !r) return r.error();
         }
-        return {};
+        return c.ready.raise();  // what was read ahead, the kernel shows no longer
     }
 
     struct core final : fork_sensitive {
