@@ -137,7 +137,12 @@ private:
             const auto n = c.io.read(to.data(), to.size(), reading::blocking);
             if (n <= 0) break;
             c.reader.filled(static_cast<std::size_t>(n));
-            if (c.reader.ready()) return c.ready.raise();
+            if (c.reader.ready()) {
+                // What was read ahead, the kernel shows no longer.
+                if (c.ready.made()) [[unlikely]]
+                    return c.ready.raise();
+                return {};
+            }
         }
         c.use();
         if (c.borrowed) return wait_for(c.io.descriptor(), POLLIN, until);
