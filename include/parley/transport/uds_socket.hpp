@@ -55,7 +55,8 @@ public:
 
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
 
-    ssize_t write(const std::byte* from, std::size_t n, bool may_block) noexcept {
+    [[gnu::always_inline]] ssize_t write(const std::byte* from, std::size_t n,
+                                         bool may_block) noexcept {
         if (line_) return write_datagram(from, n, may_block);
         return ::send(fd_.get(), from, n, MSG_NOSIGNAL | (may_block ? 0 : MSG_DONTWAIT));
     }
