@@ -88,7 +88,7 @@ struct model {
     std::function<std::unique_ptr<place>()> make;
     bool named = true;          ///< both ends can be opened one by one
     bool across = true;         ///< works between processes
-    bool allocates = false;     ///< may allocate in steady state
+    bool variation = false;     ///< of a model above it: long tests make it short
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.

@@ -101,6 +101,20 @@ public:
         return {};
     }
 
+    /// As stream_sink::hand_over. in_use: something was read here, which the other program would
+    /// miss.
+    [[nodiscard]] result<uri> hand_over() {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (auto r = names_descriptor(c.address, c.why); !r) return r.error();
+        if (c.reader.greeted() || !c.reader.empty() || !c.raw.empty()) {
+            return c.why.fail(errc::in_use, "this end was read from; hand it over before");
+        }
+        if (auto r = c.io.hand_over(); !r) return r.error();
+        c.handed_over = true;
+        return c.address;
+    }
+
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
     [[nodiscard]] parley::limits limits() const noexcept {
         return {.message_bytes_max = core_->options.message_bytes_max};
@@ -152,7 +166,9 @@ private:
         }
         ~core() override { unguard(); }
 
-        void in_forked_child() noexcept override { shut(); }
+        void in_forked_child() noexcept override {
+            if (!handed_over) shut();
+        }
         void use() noexcept {
             if (used) return;
             used = true;
@@ -255,6 +271,7 @@ private:
         bool at_eof = false;
         bool borrowed = false;
         bool used = false;
+        bool handed_over = false;
         bool plain = false;  // in use, with frames
     };
 
