@@ -3,8 +3,8 @@
 // beside. Each is a pair of ends that send and receive messages of N bytes.
 #pragma once
 
-#include <sys/mman.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

@@ -39,7 +39,7 @@ struct through_parley {
     explicit through_parley(const Address& at)
         : ends(parley::make_channel<payload<N>>(at).value()) {}
     void send(const payload<N>& v) { ends.tx.send(v).value(); }
-    void receive(payload<N>& v) { v = ends.rx.receive().value(); }
+    void receive(payload<N>& v) { ends.rx.receive(v).value(); }
 
     parley::channel<payload<N>, Address> ends;
 };
@@ -132,14 +132,16 @@ void print_rate(const settings& s, const char* name, std::size_t n, const std::v
     const auto q = bench::quartiles(ratios);
     const double mine = bench::quartiles(ours).median, raw = bench::quartiles(bare).median;
     if (s.json) {
-        std::printf("{\"backend\":\"%s\",\"figure\":\"rate\",\"bytes\":%zu,\"parley_per_s\":%.0f,"
-                    "\"bare_per_s\":%.0f,\"ratio\":%.3f,\"ratio_q1\":%.3f,\"ratio_q3\":%.3f,"
-                    "\"pairs\":%zu,\"dropped\":%zu,\"placement\":\"%s\"}\n",
-                    name, n, mine, raw, q.median, q.low, q.high, ours.size(), dropped, place);
+        std::printf(
+            "{\"backend\":\"%s\",\"figure\":\"rate\",\"bytes\":%zu,\"parley_per_s\":%.0f,"
+            "\"bare_per_s\":%.0f,\"ratio\":%.3f,\"ratio_q1\":%.3f,\"ratio_q3\":%.3f,"
+            "\"pairs\":%zu,\"dropped\":%zu,\"placement\":\"%s\"}\n",
+            name, n, mine, raw, q.median, q.low, q.high, ours.size(), dropped, place);
     } else {
-        std::printf("%-10s %8zu B  rate   %12.0f/s  bare %12.0f/s   %.2fx [%.2f-%.2f]  %zu pairs, "
-                    "%s\n",
-                    name, n, mine, raw, q.median, q.low, q.high, ours.size(), place);
+        std::printf(
+            "%-10s %8zu B  rate   %12.0f/s  bare %12.0f/s   %.2fx [%.2f-%.2f]  %zu pairs, "
+            "%s\n",
+            name, n, mine, raw, q.median, q.low, q.high, ours.size(), place);
     }
     std::fflush(stdout);
 }
@@ -226,6 +228,13 @@ void all_backends(const settings& s) {
         compare<N>(s, "shm", parley_over(parley::shm({.wait = parley::waiting::spin})),
                    [] { return std::make_unique<bare::ring<payload<N>>>(); });
     }
+    const auto uds = [&](const char* name, parley::uds::kind type, typename fds::kind k) {
+        if (!wanted(name)) return;
+        compare<N>(s, name, parley_over(parley::uds({.type = type})), by_hand(k));
+    };
+    uds("stream", parley::uds::kind::stream, fds::kind::stream);
+    uds("seqpacket", parley::uds::kind::seqpacket, fds::kind::seqpacket);
+    uds("datagram", parley::uds::kind::datagram, fds::kind::datagram);
     if (wanted("pipe")) {
         compare<N>(s, "pipe", parley_over(parley::pipe{}), by_hand(fds::kind::pipe));
     }
@@ -249,8 +258,9 @@ int main(int argc, char** argv) {
         } else if (a == "--size") {
             s.size = static_cast<std::size_t>(std::atoll(value()));
         } else {
-            std::printf("channel_bench [--backend NAME] [--size 64|1024|65536|1048576]\n"
-                        "              [--pairs N] [--seconds S] [--json]\n");
+            std::printf(
+                "channel_bench [--backend NAME] [--size 64|1024|65536|1048576]\n"
+                "              [--pairs N] [--seconds S] [--json]\n");
             return 2;
         }
     }

@@ -22,8 +22,7 @@ namespace bench {
 using steady = std::chrono::steady_clock;
 
 [[nodiscard]] inline std::int64_t now_ns() {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(
-               steady::now().time_since_epoch())
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(steady::now().time_since_epoch())
         .count();
 }
 
@@ -37,7 +36,8 @@ inline bool pin(int cpu) {
 /// Memory that a forked child shares.
 template <class T>
 [[nodiscard]] T* shared() {
-    void* at = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* at =
+        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) std::abort();
     return new (at) T();
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/base/assert.hpp>
+#include <parley/codec/any_message.hpp>
 #include <parley/codec/codec.hpp>
 #include <parley/drive/blocking.hpp>
 #include <parley/transport/any.hpp>
@@ -102,7 +103,12 @@ public:
     explicit sender(sink_type s) noexcept : sink_(std::move(s)) {}
 
     [[nodiscard]] result<void> send(const T& value, deadline d = never) {
-        auto l = drive::loan(sink_, codec<T>::size(value), d);
+        const std::size_t n = codec<T>::size(value);
+        if constexpr (!codec<T>::in_place) {
+            if (n == unencodable) [[unlikely]]
+                return errc::message_too_large;
+        }
+        auto l = drive::loan(sink_, n, d);
         if (!l) return l.error();
         codec<T>::encode(value, l->bytes());
         return drive::commit(sink_, std::move(*l), d);
@@ -180,6 +186,21 @@ public:
         return codec<T>::decode(m->bytes());
     }
     [[nodiscard]] result<T> try_receive() requires(!codec<T>::borrows) { return receive(expired); }
+
+    /// The next message, into `into`, which is left alone on an error: one copy for large types.
+    [[nodiscard]] result<void> receive(T& into, deadline d = never) requires(!codec<T>::borrows) {
+        auto m = drive::receive(source_, d);
+        if (!m) return m.error();
+        if constexpr (requires { requires codec<T>::any_bytes; }) {
+            if (m->bytes().size() != sizeof(T)) return errc::corrupt;
+            std::memcpy(static_cast<void*>(&into), m->bytes().data(), sizeof(T));
+        } else {
+            auto value = codec<T>::decode(m->bytes());
+            if (!value) return value.error();
+            into = std::move(*value);
+        }
+        return {};
+    }
 
     /// The next message where it lies: nothing is copied. At most limits().borrows_max at once.
     [[nodiscard]] result<borrowed_type> borrow(deadline d = never) {

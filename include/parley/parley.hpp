@@ -11,6 +11,9 @@
 #include <parley/base/time.hpp>
 #include <parley/base/type.hpp>
 #include <parley/base/uri.hpp>
+#include <parley/channel.hpp>
 #include <parley/codec/codec.hpp>
-#include <parley/transport/pipe.hpp>
+#include <parley/shm/inspect.hpp>
+#include <parley/transport/all.hpp>
+#include <parley/transport/duplex_pair.hpp>
 #include <parley/version.hpp>

@@ -521,3 +521,59 @@ TEST_CASE("uds: many senders that come, send and go or die leave no descriptor b
     }
     CHECK(dir.entries() == 0);
 }
+
+TEST_CASE("uds: an end that is killed at a random moment is noticed, and leaves nothing") {
+    watchdog dog("uds: killed at random", 600s);
+    const temporary_directory dir;
+    const int rounds = campaign() ? 1000 : 50;
+    const auto before = open_descriptors();
+    unsigned lot = 4711;
+    for (int round = 0; round < rounds; ++round) {
+        const uds at(round % 2 == 0 ? dir / "x" : abstract_name(), {.type = kinds[round % 3]});
+        INFO(at.to_uri().text());
+        lot = lot * 1664525 + 1013904223;
+        const auto in_a_while = std::chrono::microseconds(lot >> 21);
+        {
+            child sender([&]() -> int {
+                auto out = sink_at(at);
+                for (int n = 0;; ++n) {
+                    if (!send(out, std::to_string(n))) return 1;
+                }
+            });
+            auto in = source_at(at);
+            int next = 0;
+            const auto take = [&](parley::time_point until) {
+                const auto m = receive(in, until);
+                if (m) REQUIRE(*m == std::to_string(next++));
+                return m ? parley::error_code() : m.error();
+            };
+            while (next == 0) (void)take(parley::never);
+            const auto until = parley::clock::now() + in_a_while;
+            while (parley::clock::now() < until) (void)take(until);
+            sender.kill();
+            parley::error_code ec;
+            while (!(ec = take(parley::never))) {
+            }
+            CHECK(ec == errc::peer_lost);
+        }
+        CHECK(dir.entries() == 0);
+        {
+            child receiver([&]() -> int {
+                auto in = source_at(at);
+                while (receive(in)) {
+                }
+                return 1;
+            });
+            auto out = sink_at(at);
+            const auto until = parley::clock::now() + in_a_while;
+            while (parley::clock::now() < until) REQUIRE(send(out, "x"));
+            receiver.kill();
+            parley::result<void> r;
+            while ((r = send(out, "x"))) {
+            }
+            CHECK(r.error() == errc::peer_lost);
+        }
+        CHECK(dir.entries() == 0);
+    }
+    CHECK(open_descriptors() == before);
+}

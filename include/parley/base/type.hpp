@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace parley {
@@ -18,11 +19,19 @@ struct message_type {
 };
 
 /// An end that looks at bytes and takes a message of any type (recorders, tools). Only receivers.
-inline constexpr message_type any_type{0, "any type", 8};
+/// It does not know whom it will meet, so it aligns for every type but the over-aligned ones.
+inline constexpr message_type any_type{0, "any type", 64};
 
 /// True if a receiver of type `in` may read what a sender of type `out` wrote.
 [[nodiscard]] constexpr bool accepts(const message_type& in, std::uint64_t out) noexcept {
     return in.fingerprint == 0 || in.fingerprint == out;
+}
+
+/// One sentence that names both types, for diagnostics.
+[[nodiscard]] inline std::string type_mismatch(std::string_view receiver, std::string_view sender) {
+    std::string text = "the types of the two ends differ: the receiver expects [";
+    ((text += receiver) += "], the sender carries [") += sender;
+    return text += "]; give both ends the same message type";
 }
 
 }  // namespace v1

@@ -30,6 +30,7 @@
 //   it. C::in_place    true: the bytes of a message are a T, as it lies in memory. Then also
 //   C::view(in)    the T in these bytes, without a copy, after the same checks and one of
 //   alignment.
+//   C::any_bytes   optional, true: any bytes of the right length are a T, so nothing is checked.
 //
 // All of it is pure: no state, safe from any thread.
 #pragma once

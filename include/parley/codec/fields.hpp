@@ -39,8 +39,8 @@ consteval bool fields_go_raw() {
 ///     struct login { char name[8]; std::array<float, 1'000'000> face; };
 ///     template <> struct parley::codec<login> : parley::fields<&login::name, &login::face> {};
 ///
-/// For what Boost.PFR cannot walk: structs of 4 KiB or more, with C arrays, base classes or
-/// constructors. Raw if the struct and its members can be, else portable.
+/// For what Boost.PFR cannot take apart: structs with C arrays, base classes, constructors or more
+/// than 100 members. Raw if the struct and its members can be, else portable.
 template <auto First, auto... More>
 struct fields
     : std::conditional_t<detail::fields_go_raw<detail::owner_of<First>, First, More...>(),

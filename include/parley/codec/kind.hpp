@@ -193,8 +193,6 @@ template <class T>
         return kind::pointer;
     } else if constexpr (array_traits<T>::value) {
         return kind::array;
-    } else if constexpr (requires { typename codec<T>::field_list; }) {
-        return kind::aggregate;
     } else if constexpr (std::is_class_v<T>) {
         return kind_of_class<T>();
     } else {
@@ -202,14 +200,16 @@ template <class T>
     }
 }
 
-/// What T is when it is itself the message.
+/// What T is by its shape alone. The choice of a codec may ask this, since it asks no codec.
 template <class T>
 inline constexpr kind plain_kind = kind_of_plain<T>();
 
 template <class T>
 [[nodiscard]] consteval kind kind_of_member() {
     if constexpr (std::is_class_v<T> || std::is_union_v<T>) {
-        if constexpr (requires { typename codec<T>::opaque_bytes; }) {
+        if constexpr (requires { typename codec<T>::field_list; }) {
+            return kind::aggregate;
+        } else if constexpr (requires { typename codec<T>::opaque_bytes; }) {
             return kind::opaque;
         } else if constexpr (!requires { typename codec<T>::made_by_parley; }) {
             return kind::custom;
@@ -221,7 +221,7 @@ template <class T>
     }
 }
 
-/// What T is inside a message: there its own codec has a say.
+/// What T is in a message: there its own codec has a say.
 template <class T>
 inline constexpr kind kind_of = kind_of_member<T>();
 

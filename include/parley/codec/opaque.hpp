@@ -41,6 +41,7 @@ struct opaque {
                   "parley: opaque<T> wants a trivially copyable type");
 
     static constexpr bool in_place = true;
+    static constexpr bool any_bytes = !detail::has_invalid_bytes<T>();
     static constexpr bool borrows = false;
     static constexpr message_type type{detail::opaque_text_of<T>.fingerprint(),
                                        detail::opaque_text_of<T>.words(), alignof(T)};

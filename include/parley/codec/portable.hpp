@@ -64,6 +64,7 @@ struct portable {
                                        detail::portable_text_of<T>.words(), 1};
 
     [[nodiscard]] static std::size_t size(const T& v) {
+        static_assert(type.fingerprint != 0);  // what T may not contain is said where it is named
         detail::portable_meter meter;
         return meter.add(v) ? meter.bytes() : unencodable;
     }

@@ -145,9 +145,9 @@ constexpr void describe_next(type_text& out, const outer_type* outer, bool& firs
     describe_portable<T>(out, outer);
 }
 template <class... Ts>
-constexpr void describe_all(type_text& out, const outer_type* outer, const char* open,
-                            const char* close, types<Ts...>) {
-    bool first = true;
+constexpr void describe_all(type_text& out, [[maybe_unused]] const outer_type* outer,
+                            const char* open, const char* close, types<Ts...>) {
+    [[maybe_unused]] bool first = true;
     out.put(open);
     (describe_next<Ts>(out, outer, first), ...);
     out.put(close);

@@ -121,11 +121,15 @@ struct raw {
                   "parley: raw<T> wants a trivially copyable type: use portable<T>");
 
     static constexpr bool in_place = true;
+    static constexpr bool any_bytes = !detail::has_invalid_bytes<T>();
     static constexpr bool borrows = false;
     static constexpr message_type type{detail::raw_text_of<T>.fingerprint(),
                                        detail::raw_text_of<T>.words(), alignof(T)};
 
-    [[nodiscard]] static constexpr std::size_t size(const T&) noexcept { return sizeof(T); }
+    [[nodiscard]] static constexpr std::size_t size(const T&) noexcept {
+        static_assert(type.fingerprint != 0);  // what T may not contain is said where it is named
+        return sizeof(T);
+    }
 
     static void encode(const T& v, mutable_bytes out) noexcept {
         PARLEY_ASSERT(out.size() == sizeof(T));

@@ -5,6 +5,7 @@
 #include <parley/codec/enum_values.hpp>
 #include <parley/codec/kind.hpp>
 #include <parley/codec/members.hpp>
+#include <parley/codec/raw_layout.hpp>
 #include <parley/codec/type_text.hpp>
 
 #include <bit>
@@ -85,7 +86,7 @@ consteval bool goes_raw() {
     } else if constexpr (k == kind::time) {
         return member_goes_raw<typename T::duration>();
     } else if constexpr (k == kind::aggregate) {
-        return all_go_raw(member_types<T>{});
+        return all_go_raw(found_member_types<T>{});
     } else {
         return k <= kind::pointer || k == kind::unknown;
     }
@@ -96,40 +97,32 @@ consteval bool goes_raw() {
 template <class T>
 constexpr void describe_raw(type_text& out);
 
-/// Where the rules of the ABI place the next member; its description on the way.
 template <class M>
-constexpr std::size_t describe_raw_member(type_text& out, std::size_t end) {
-    const std::size_t at = (end + alignof(M) - 1) / alignof(M) * alignof(M);
-    if (end != 0) out.put(", ");
+constexpr void describe_raw_member(type_text& out, const std::size_t*& offset, bool& first) {
+    if (!first) out.put(", ");
+    first = false;
     describe_raw<M>(out);
-    out.put(" @").put(at);
-    return at + sizeof(M);
+    out.put(" @").put(*offset++);
 }
 
 template <class T, class... Ms>
-constexpr bool describe_raw_members(type_text& out, types<Ms...>) {
-    std::size_t end = 0;
+constexpr void describe_raw_members(type_text& out, types<Ms...> members) {
+    constexpr auto offsets = member_offsets<T>(members);
+    [[maybe_unused]] const std::size_t* next = offsets.data();
+    [[maybe_unused]] bool first = true;
     out.put("{");
-    ((end = describe_raw_member<Ms>(out, end)), ...);
+    (describe_raw_member<Ms>(out, next, first), ...);
     out.put("}");
-    end = end == 0 ? 1 : end;
-    return (end + alignof(T) - 1) / alignof(T) * alignof(T) == sizeof(T);
-}
-
-template <class T>
-consteval bool members_explain_size() {
-    type_text scratch;
-    return describe_raw_members<T>(scratch, member_types<T>{});
 }
 
 template <class T>
 constexpr void describe_raw_aggregate(type_text& out) {
     if constexpr (require_walkable<T>::value) {
-        static_assert(members_explain_size<T>(),
-                      "parley: the members do not explain the size of this struct (one is left "
-                      "out, has an alignas of its own, or is a bit-field): state all of them in "
-                      "order with parley::fields<&T::a, ...>, or use parley::opaque<T>");
-        describe_raw_members<T>(out, member_types<T>{});
+        static_assert(layout_known<T>(),
+                      "parley: the members do not explain the size of this struct: one is left "
+                      "out of parley::fields<>, is a bit-field, or has an alignas of its own in "
+                      "a struct too large to look into: use parley::opaque<T>");
+        if constexpr (layout_known<T>()) describe_raw_members<T>(out, member_types<T>{});
     }
 }
 

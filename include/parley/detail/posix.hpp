@@ -117,7 +117,8 @@ inline result<int> epoll_until(int epoll, epoll_event* events, int count,
         } else {
             const timespec left = time_left(until);
             n = ::epoll_pwait2(epoll, events, count, &left, nullptr);
-            if (n < 0 && errno == ENOSYS) {  // before Linux 5.11: whole milliseconds, rounded up
+            // Before Linux 5.11, or in a sandbox: whole milliseconds, rounded up.
+            if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
                 const auto ms = left.tv_sec * 1000 + (left.tv_nsec + 999'999) / 1'000'000;
                 n = ::epoll_wait(epoll, events, count, static_cast<int>(std::min(ms, 60'000L)));
                 if (n == 0 && clock::now() < until) continue;

@@ -44,9 +44,9 @@ public:
     }
     /// Publishes the first n bytes of the loan. Order: after the caller's writes of the payload,
     /// and before the load of `asleep` that follows in ring().
-    void commit(std::size_t n) noexcept { publish(frame::kind::message, n); }
+    void commit(std::size_t n) noexcept { publish(shm_layout::record::message, n); }
     /// The last word of a writer in good order; there is always room for it.
-    void commit_end() noexcept { publish(frame::kind::end, 0); }
+    void commit_end() noexcept { publish(shm_layout::record::end, 0); }
 
     /// The position that head must reach before n bytes fit.
     [[nodiscard]] std::uint64_t head_for(std::size_t n) const noexcept {
@@ -86,7 +86,7 @@ private:
         const auto h = Atomics::load(cursor_->head, std::memory_order_seq_cst);
         if (h > head_ && h <= tail_) head_ = h;  // anything else is a reader that lies
     }
-    void publish(frame::kind k, std::size_t n) noexcept {
+    void publish(shm_layout::record k, std::size_t n) noexcept {
         const auto next = tail_ + shape_.stride(n);
         Atomics::store(commit_at(next), std::uint64_t{0}, std::memory_order_relaxed);
         // Release: the payload and the zero behind it come first. seq_cst: see doorbell.hpp.
@@ -101,6 +101,9 @@ private:
     std::uint64_t head_ = 0;  // the reader's cursor as last seen
 };
 
+/// What the reader finds in a lane.
+enum class taken : std::uint8_t { nothing, message, end, broken };
+
 /// The reader's side. `ring` is the ring mapped twice; nothing in it is trusted. One thread.
 template <class Atomics>
 class lane_reader {
@@ -112,9 +115,8 @@ public:
     }
 
     /// What lies at the reader's position.
-    enum class what : std::uint8_t { nothing, message, end, broken };
     struct item {
-        what kind;
+        taken kind;
         bytes payload;  // of a message, until release()
     };
 
@@ -124,15 +126,15 @@ public:
         const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
         const auto length = static_cast<std::size_t>(word & 0xffffffffU);
         const bytes payload(ring_ + index(next_) + 8, length);
-        if (word == shm_layout::commit_word(frame::kind::message, length)) [[likely]] {
-            if (length > message_bytes_max_) return {what::broken, {}};
+        if (word == shm_layout::commit_word(shm_layout::record::message, length)) [[likely]] {
+            if (length > message_bytes_max_) return {taken::broken, {}};
             next_ += shape_.stride(length);
-            return {what::message, payload};
+            return {taken::message, payload};
         }
-        if (word == 0) return {what::nothing, {}};
-        if (word != shm_layout::commit_word(frame::kind::end, 0)) return {what::broken, {}};
+        if (word == 0) return {taken::nothing, {}};
+        if (word != shm_layout::commit_word(shm_layout::record::end, 0)) return {taken::broken, {}};
         next_ += shape_.stride(0);
-        return {what::end, {}};
+        return {taken::end, {}};
     }
     /// True if take() would find something.
     [[nodiscard]] bool ready(std::memory_order order) const noexcept {

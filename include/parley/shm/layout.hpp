@@ -23,8 +23,8 @@
 //
 //        p        p + 8                 p + stride(n)
 //        +--------+---------------------+--------+
-//        | commit | payload, n bytes    | 0      |   commit = length | kind << 32 | layout << 40 |
-//        | u64    | aligned as the type | u64    |            magic << 48, as a frame header
+//        | commit | payload, n bytes    | 0      |   commit = length | kind << 32 | version << 40 |
+//        | u64    | aligned as the type | u64    |            0x5950 << 48
 //        +--------+---------------------+--------+   0: nothing here yet
 //
 // All numbers are in the machine's byte order: the magic tells another one. Fields have fixed
@@ -34,7 +34,6 @@
 #include <parley/base/bytes.hpp>
 #include <parley/base/error.hpp>
 #include <parley/base/type.hpp>
-#include <parley/transport/frame.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -52,6 +51,10 @@ inline constexpr std::size_t lanes_max = 64;
 inline constexpr std::size_t capacity_bytes_min = 4096;
 inline constexpr std::size_t capacity_bytes_max = std::size_t{1} << 30;
 inline constexpr std::size_t line_bytes = 64;
+inline constexpr std::size_t description_bytes_max = 1024;
+
+/// What a commit word announces.
+enum class record : std::uint8_t { message = 2, end = 3 };
 
 /// Written once, before the segment can be found.
 struct segment_header {
@@ -66,7 +69,7 @@ struct segment_header {
     std::uint64_t net_namespace;  // inode number: where the bells of pollable ends ring
     std::uint64_t segment;        // random, to tell this segment from its successor
     std::uint32_t description_bytes;
-    char description[frame::description_bytes_max];
+    char description[description_bytes_max];
 };
 
 /// How far the reader is in one lane, and the bell by which it wakes that lane's writer.
@@ -145,9 +148,9 @@ struct shape {
     }
 };
 
-[[nodiscard]] constexpr std::uint64_t commit_word(frame::kind k, std::size_t length) noexcept {
+[[nodiscard]] constexpr std::uint64_t commit_word(record k, std::size_t length) noexcept {
     return static_cast<std::uint64_t>(length) | static_cast<std::uint64_t>(k) << 32 |
-           std::uint64_t{frame::layout} << 40 | std::uint64_t{frame::magic} << 48;
+           std::uint64_t{version} << 40 | std::uint64_t{0x5950} << 48;
 }
 
 inline void write_header(segment_header& h, const shape& s, const message_type& type) noexcept {
@@ -189,7 +192,15 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
     }
     if (own.fingerprint != h.fingerprint && h.fingerprint != 0) {
         return why.fail(errc::incompatible,
-                        frame::mismatch({h.description, h.description_bytes}, own.description));
+                        type_mismatch({h.description, h.description_bytes}, own.description));
+    }
+    if (own.alignment > h.alignment) {
+        return why.fail(errc::incompatible, where + " aligns messages to " +
+                                                std::to_string(h.alignment) +
+                                                " bytes for its receiver of [" +
+                                                std::string(h.description, h.description_bytes) +
+                                                "]; the sender's [" + std::string(own.description) +
+                                                "] wants " + std::to_string(own.alignment));
     }
     return s;
 }

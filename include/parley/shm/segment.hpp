@@ -72,7 +72,9 @@ inline void unlock(int fd, off_t at) noexcept {
     return ::stat(path, &s) == 0 ? s.st_ino : 0;
 }
 
-/// A stretch of shared memory, unmapped at the end.
+/// A stretch of shared memory, unmapped at the end. A mapping keeps its open file description
+/// alive, and with it every lock of that description: a closed end would seem to live, and a forked
+/// child would keep its parent's locks. So mappings have descriptions of their own.
 class mapping {
 public:
     mapping() = default;
@@ -97,18 +99,23 @@ public:
 
     [[nodiscard]] static result<mapping> of(int fd, std::size_t offset, std::size_t n,
                                             int protection) noexcept {
-        void* at = ::mmap(nullptr, n, protection, MAP_SHARED, fd, static_cast<off_t>(offset));
+        const auto own = reopened(fd);
+        if (!own) return own.error();
+        void* at =
+            ::mmap(nullptr, n, protection, MAP_SHARED, own->get(), static_cast<off_t>(offset));
         if (at == MAP_FAILED) return last_error();
         return mapping(at, n);
     }
     /// The same n bytes twice, back to back.
     [[nodiscard]] static result<mapping> twice(int fd, std::size_t offset, std::size_t n,
                                                int protection) noexcept {
+        const auto own = reopened(fd);
+        if (!own) return own.error();
         void* at = ::mmap(nullptr, 2 * n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED) return last_error();
         mapping both(at, 2 * n);
         for (std::size_t i = 0; i < 2; ++i) {
-            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, fd,
+            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, own->get(),
                        static_cast<off_t>(offset)) == MAP_FAILED) {
                 return last_error();
             }
@@ -215,10 +222,46 @@ struct segment_name {
     }
 };
 
+/// Removes the segment at `path` if its owner is dead; also success if the name is free by now. It
+/// is unlinked only under its own owner lock and only while the name still means it, so of any
+/// number of racing callers nobody removes what another one has just made.
+/// Errors: in_use (its owner lives), corrupt (no segment: left alone), denied.
+[[nodiscard]] inline result<void> remove_stale_segment(const std::string& path, diagnostics& why) {
+    unique_fd old(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!old) {
+        if (errno == ENOENT) return {};
+        return why.fail(last_error(),
+                        explain(path + " exists and belongs to somebody else", errno));
+    }
+    std::uint64_t first = 0;
+    std::uint32_t pid = 0;
+    if (::pread(old.get(), &first, sizeof first, 0) != sizeof first || first != shm_layout::magic) {
+        return why.fail(errc::corrupt, path +
+                                           " exists but is no segment of parley; it is left alone: "
+                                           "remove it or choose another name");
+    }
+    (void)!::pread(old.get(), &pid, sizeof pid, offsetof(shm_layout::segment_header, owner_pid));
+    auto mine = try_lock(old.get(), reader_lock);
+    if (!mine && mine.error() != errc::would_block) {
+        return why.fail(mine.error(), explain("locking " + path, errno));
+    }
+    if (!mine || is_locked(old.get(), reader_lock)) {
+        return why.fail(errc::in_use,
+                        path + " has a live receiver, process " + std::to_string(pid));
+    }
+    struct stat ours {
+    }, named{};
+    if (::fstat(old.get(), &ours) != 0 || ::lstat(path.c_str(), &named) != 0) return {};
+    if (ours.st_ino != named.st_ino || ours.st_dev != named.st_dev) return {};
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
+        return why.fail(last_error(), explain("removing the stale " + path, errno));
+    }
+    return {};
+}
+
 /// Makes a segment under its name, as its only owner, taking over one whose owner is dead.
-/// The new file is complete and locked before anybody can find it. A stale one is unlinked only
-/// under its own owner lock and only while the name still means it: of any number of racing
-/// openers exactly one succeeds.
+/// The new file is complete and locked before anybody can find it, and a stale one goes as
+/// remove_stale_segment says: of any number of racing openers exactly one succeeds.
 class segment_creator {
 public:
     segment_creator(segment_name at, const segment_plan& plan, diagnostics& why)
@@ -235,7 +278,7 @@ public:
             if (errno != EEXIST) {
                 return discard(why_.fail(last_error(), explain("creating " + path_, errno)));
             }
-            if (auto r = remove_stale(); !r) return discard(r.error());
+            if (auto r = remove_stale_segment(path_, why_); !r) return discard(r.error());
         }
     }
 
@@ -275,42 +318,6 @@ private:
         char from[32];
         std::snprintf(from, sizeof from, "/proc/self/fd/%d", fresh.file.get());
         return ::linkat(AT_FDCWD, from, AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0;
-    }
-
-    /// Success: the name was free for a moment, try again.
-    result<void> remove_stale() {
-        unique_fd old(::open(path_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
-        if (!old) {
-            if (errno == ENOENT) return {};
-            return why_.fail(last_error(),
-                             explain(path_ + " exists and belongs to somebody else", errno));
-        }
-        std::uint64_t first = 0;
-        std::uint32_t pid = 0;
-        if (::pread(old.get(), &first, sizeof first, 0) != sizeof first ||
-            first != shm_layout::magic) {
-            return why_.fail(errc::corrupt, path_ +
-                                                " exists but is no segment of parley; it is "
-                                                "left alone: remove it or choose another name");
-        }
-        (void)!::pread(old.get(), &pid, sizeof pid,
-                       offsetof(shm_layout::segment_header, owner_pid));
-        auto mine = try_lock(old.get(), reader_lock);
-        if (!mine && mine.error() != errc::would_block) {
-            return why_.fail(mine.error(), explain("locking " + path_, errno));
-        }
-        if (!mine || is_locked(old.get(), reader_lock)) {
-            return why_.fail(errc::in_use,
-                             path_ + " has a live receiver, process " + std::to_string(pid));
-        }
-        struct stat ours {
-        }, named{};
-        if (::fstat(old.get(), &ours) != 0 || ::lstat(path_.c_str(), &named) != 0) return {};
-        if (ours.st_ino != named.st_ino || ours.st_dev != named.st_dev) return {};
-        if (::unlink(path_.c_str()) != 0 && errno != ENOENT) {
-            return why_.fail(last_error(), explain("removing the stale " + path_, errno));
-        }
-        return {};
     }
 
     segment_name at_;

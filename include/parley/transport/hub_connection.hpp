@@ -5,6 +5,7 @@
 
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/frame_reader.hpp>
 #include <parley/transport/stream_sink.hpp>
 
 #include <sys/socket.h>
@@ -16,11 +17,36 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
+/// Whether to read again at once, or to ask the kernel first. While messages keep coming, asking
+/// would double the calls; where each is waited for, a read that finds nothing would. So one
+/// follows what was, and after a failure tries again more and more seldom.
+class eagerness {
+public:
+    [[nodiscard]] bool after_success() noexcept {
+        if (held_back_ == 0) {
+            apart_ = first_apart;
+            return true;
+        }
+        if (++held_back_ <= apart_) return false;
+        held_back_ = 0;
+        return true;
+    }
+    void after_failure() noexcept {
+        held_back_ = 1;
+        apart_ = std::min(apart_ * 2, last_apart);
+    }
+
+private:
+    static constexpr unsigned first_apart = 8, last_apart = 512;
+
+    unsigned apart_ = first_apart;
+    unsigned held_back_ = 0;  // reads since one failed; 0: they do not fail
+};
+
 /// A connection and the frames that come over it.
 struct connection {
     static constexpr std::size_t first_bytes = 4096;
     static constexpr std::size_t batch_bytes = 64 * 1024;
-    static constexpr unsigned attempts_apart = 8;
 
     connection(unique_fd f, const message_type& type, const stream_options& o, bool in_packets)
         : fd(std::move(f)),
@@ -55,8 +81,9 @@ struct connection {
     }
 
     /// Reads once, never waits, and returns the number of bytes. One recv takes as many messages
-    /// as fit into the buffer, which grows for those who fill it.
-    std::size_t read() {
+    /// as fit into the buffer, which grows for those who fill it. `may_hope`: that there is more
+    /// may be assumed without certainty.
+    std::size_t read(bool may_hope) {
         const auto to = room();
         const auto n = retried([&] {
             return ::recv(fd.get(), to.data(), to.size(), MSG_DONTWAIT | (packets ? MSG_TRUNC : 0));
@@ -66,16 +93,14 @@ struct connection {
             const auto got = static_cast<std::size_t>(n);
             overlong = got > to.size();
             if (!overlong) framed ? reader.filled(got) : raw.filled(got);
-            if (packets) {
-                read_again(true);
-            } else {
-                readable = got == to.size();
-                if (readable) batch = std::min(batch * 2, batch_bytes);
-            }
+            const bool full = !packets && got == to.size();
+            if (full) batch = std::min(batch * 2, batch_bytes);
+            readable = (more.after_success() && may_hope) || full;
             return got;
         }
         if (n < 0 && errno == EAGAIN) {
-            packets ? read_again(false) : void(readable = false);
+            more.after_failure();
+            readable = false;
         } else {
             eof = true;  // the end, or an error that ends it: at_end() says which
             readable = false;
@@ -96,6 +121,7 @@ struct connection {
     inbound_buffer raw;  // for frame=none
     std::size_t packet_bytes_max;
     std::size_t batch = first_bytes - 64;
+    eagerness more;
     connection* next_in_queue = nullptr;
     std::size_t index = 0;  // in the hub's list
     bool framed;
@@ -112,19 +138,6 @@ private:
         const std::size_t wanted = std::max(packet_bytes_max, batch);
         return framed ? reader.room(wanted) : raw.room(wanted);
     }
-    /// A packet is one read, so asking the kernel each time would double the calls. While packets
-    /// keep coming the next read is tried at once; after a failure only now and then.
-    void read_again(bool came) noexcept {
-        if (came) {
-            readable = waited_ == 0 || ++waited_ > attempts_apart;
-            if (readable) waited_ = 0;
-        } else {
-            readable = false;
-            waited_ = 1;
-        }
-    }
-
-    unsigned waited_ = 0;  // reads since a try failed; 0: tries do not fail
 };
 
 /// First in, first out, each connection at most once; links lie in the connections.

@@ -199,7 +199,8 @@ inline result<both_ends<shm::sink, shm::source>> shm::open_both(const open_reque
                         "make_channel wants shm{} without a name; a named segment is opened by "
                         "open_receiver and open_sender");
     }
-    auto planned = segment_for(request.type, why);
+    // Nobody else can find it, so there is one writer, whatever the options allow.
+    auto planned = detail::plan_segment(1, with.capacity_bytes, request.type, why);
     if (!planned) return planned.error();
     auto seg = detail::anonymous_segment(*planned, detail::fresh_id(), why);
     if (!seg) return seg.error();

@@ -25,8 +25,8 @@ enum class framing : std::uint8_t {
 struct stream_options {
     std::size_t message_bytes_max = 64 << 20;
     framing frames = framing::parley;
-    bool used_at_once = true;  ///< false: made before a fork, belongs to whoever uses it first
-    std::string tag = {};      ///< in front of each packet: datagrams, which have no connection
+    bool used_at_once = true;     ///< false: made before a fork, belongs to whoever uses it first
+    std::string tag = {};         ///< in front of each packet: datagrams, which have no connection
     std::size_t writers_max = 1;  ///< of the address, for limits()
 };
 
@@ -34,14 +34,17 @@ struct stream_options {
 /// close(). One loan at a time; the loan is the send buffer itself, right behind the frame header.
 template <class Io>
 class stream_sink {
+    struct core;
+
 public:
+    /// Belongs to its sink, also to one that is moved meanwhile.
     class loan {
     public:
         loan(loan&& other) noexcept
-            : sink_(std::exchange(other.sink_, nullptr)), bytes_(other.bytes_) {}
+            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
         loan& operator=(loan&& other) noexcept {
             give_back();
-            sink_ = std::exchange(other.sink_, nullptr);
+            core_ = std::exchange(other.core_, nullptr);
             bytes_ = other.bytes_;
             return *this;
         }
@@ -55,13 +58,13 @@ public:
 
     private:
         friend stream_sink;
-        loan(stream_sink* s, mutable_bytes b) noexcept : sink_(s), bytes_(b) {}
+        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
         void give_back() noexcept {
-            if (sink_ != nullptr) sink_->core_->loaned = false;
-            sink_ = nullptr;
+            if (core_ != nullptr) core_->loaned = false;
+            core_ = nullptr;
         }
 
-        stream_sink* sink_;
+        core* core_;
         mutable_bytes bytes_;
     };
 
@@ -87,54 +90,46 @@ public:
     }
     static constexpr duration linger = std::chrono::seconds(1);
 
-    result<loan> try_loan(std::size_t n) {
+    [[gnu::always_inline]] result<loan> try_loan(std::size_t n) {
         core& c = *core_;
-        if (c.failed) return c.failed;
-        if (n > c.options.message_bytes_max) return too_large(n);
-        if (c.loaned) {
-            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+        if (!c.idle || n > c.options.message_bytes_max || c.prefix + n > c.capacity) [[unlikely]] {
+            if (auto r = prepare(n); !r) return r.error();
         }
-        c.use();
-        if (c.begin < c.end) {
-            if (c.ended) return errc::closed;
-            if (auto r = flush(expired); !r) return r.error();
-        }
-        std::byte* at = c.reserve(c.prefix + n) + c.prefix;
+        c.idle = false;
         c.loaned = true;
-        return loan(this, mutable_bytes(at, n));
+        return loan(&c, mutable_bytes(c.memory + c.prefix, n));
     }
 
-    result<void> try_commit(loan l) {
+    [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.sink_ != nullptr && l.sink_->core_ == core_);
-        if (c.failed) return c.failed;
-        if (c.options.frames == framing::parley) {
+        PARLEY_ASSERT(l.core_ == &c);
+        if (c.options.frames == framing::parley) [[likely]] {
             frame::write_header(l.bytes_.data() - frame::header_bytes, frame::kind::message,
                                 l.bytes_.size());
+        } else if (l.bytes_.empty()) {
+            return c.why.fail(errc::invalid_argument,
+                              "an empty message is nothing without a frame (frame=none)");
         }
         c.begin = 0;
         c.end = c.prefix + l.bytes_.size();
+        c.loaned = false;
+        l.core_ = nullptr;
         return {};
     }
 
-    result<void> flush(time_point until) {
+    [[gnu::always_inline]] result<void> flush(time_point until) {
         core& c = *core_;
-        if (c.failed) return c.failed;
-        while (c.begin < c.end) {
-            const auto n = c.io.write(c.memory + c.begin, c.end - c.begin, until == never);
-            if (n >= 0) {
-                c.begin += static_cast<std::size_t>(n);
-            } else if (errno == EAGAIN) {
-                if (until == expired) return errc::would_block;
-                const auto r = wait_for(c.io.descriptor(), POLLOUT, until);
-                if (!r)
-                    return r.error() == errc::timed_out ? make_error_code(errc::would_block)
-                                                        : c.fail(r.error());
-            } else if (errno != EINTR) {
-                return c.write_failed(errno);
+        const std::size_t left = c.end - c.begin;
+        if (left > 0 && c.open) [[likely]] {
+            const auto n = c.io.write(c.memory + c.begin, left, until == never);
+            if (n == static_cast<ssize_t>(left)) [[likely]] {
+                c.begin = c.end;
+                c.idle = c.used;
+                return {};
             }
+            return c.flush_rest(n, until);
         }
-        return {};
+        return c.failed ? result<void>(c.failed) : result<void>();
     }
 
     result<void> wait(time_point until) {
@@ -226,14 +221,35 @@ private:
             }
             return memory;
         }
+        /// Goes on after a first write that took less than all, or failed with errno.
+        [[gnu::noinline]] result<void> flush_rest(ssize_t n, time_point until) {
+            for (;;) {
+                if (n >= 0) {
+                    begin += static_cast<std::size_t>(n);
+                    if (begin == end) break;
+                } else if (errno == EAGAIN) {
+                    if (until == expired) return errc::would_block;
+                    const auto r = wait_for(io.descriptor(), POLLOUT, until);
+                    if (!r && r.error() == errc::timed_out) return errc::would_block;
+                    if (!r) return fail(r.error());
+                } else if (errno != EINTR) {
+                    return write_failed(errno);
+                }
+                n = io.write(memory + begin, end - begin, until == never);
+            }
+            idle = used;
+            return {};
+        }
         error_code fail(error_code ec) noexcept {
             failed = ec;
+            open = idle = false;
             return ec;
         }
         error_code write_failed(int number) {
             const error_code ec = from_errno(number);
             if (ec == errc::message_too_large) {
                 begin = end;  // refused whole, so the channel goes on
+                idle = used;
                 return why.fail(ec, explain("the kernel refuses a packet of this length", number));
             }
             if (ec != errc::peer_lost && ec != errc::not_found) {
@@ -245,7 +261,7 @@ private:
             ready.reset();
             io.close();
             begin = end;
-            failed = errc::closed;
+            fail(errc::closed);
         }
 
         Io io;
@@ -261,16 +277,33 @@ private:
         std::size_t begin = 0, end = 0;  // committed, not yet written
         readiness ready;
         error_code failed;
+        bool open = true;  // not closed, not failed
         bool loaned = false;
+        bool idle = false;  // in use, nothing on loan, nothing to write: ready for a loan
         bool used = false;
         bool ended = false;  // the end record is committed: nothing may follow it
     };
 
-    error_code too_large(std::size_t n) {
-        return core_->why.fail(errc::message_too_large,
-                               "a message of " + std::to_string(n) + " bytes; " +
-                                   core_->address.text() + " takes at most " +
-                                   std::to_string(core_->options.message_bytes_max));
+    /// What stands in the way of a loan of n bytes: success if it could be removed.
+    [[gnu::noinline]] result<void> prepare(std::size_t n) {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (n > c.options.message_bytes_max) {
+            return c.why.fail(errc::message_too_large,
+                              "a message of " + std::to_string(n) + " bytes; " + c.address.text() +
+                                  " takes at most " + std::to_string(c.options.message_bytes_max));
+        }
+        if (c.loaned) {
+            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+        }
+        c.use();
+        if (c.begin < c.end) {
+            if (c.ended) return errc::closed;
+            if (auto r = flush(expired); !r) return r;
+        }
+        c.reserve(c.prefix + n);
+        c.idle = true;
+        return {};
     }
 
     std::unique_ptr<core> core_;

@@ -7,6 +7,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/frame_reader.hpp>
 #include <parley/transport/stream_sink.hpp>
 #include <parley/transport/transport.hpp>
 
@@ -64,35 +65,21 @@ public:
         if (options.used_at_once) core_->use();
     }
 
-    result<view> try_receive() {
+    [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
-        if (c.borrowed) {
-            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        if (!c.borrowed && !c.failed_before && !c.ready.made()) [[likely]] {
+            const bytes m = c.reader.next_message();
+            if (m.data() != nullptr) [[likely]]
+                return view(&c.borrowed, m);
         }
-        for (;;) {
-            if (c.failed) return c.failed;
-            if (auto m = c.next(); m || m.error() != errc::would_block) {
-                if (!m) return c.refuse(m.error());
-                if (c.ready.made() && c.has_more()) (void)c.ready.raise();
-                return view(&c.borrowed, *m);
-            }
-            if (c.at_eof) return c.end_of_stream();
-            if (auto r = c.fill(expired); !r) {
-                if (r.error() != errc::timed_out) return c.fail(r.error());
-                c.ready.lower();
-                return errc::would_block;
-            }
-        }
+        return try_receive_slowly();
     }
 
-    result<void> wait(time_point until) {
+    [[gnu::always_inline]] result<void> wait(time_point until) {
         core& c = *core_;
-        c.use();
-        if (c.borrowed) return wait_for(c.io.descriptor(), POLLIN, until);
-        while (!c.failed && !c.at_eof && !c.has_more()) {
-            if (auto r = c.fill(until); !r) return r.error();
-        }
-        return {};
+        if (!c.borrowed && c.reader.ready()) [[likely]]
+            return {};
+        return wait_slowly(until);
     }
 
     result<int> pollable() {
@@ -121,6 +108,45 @@ public:
     [[nodiscard]] Io& io() noexcept { return core_->io; }
 
 private:
+    [[gnu::noinline]] result<view> try_receive_slowly() {
+        core& c = *core_;
+        if (c.borrowed) {
+            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        }
+        for (;;) {
+            if (c.failed) return c.failed;
+            if (auto m = c.next(); m || m.error() != errc::would_block) {
+                if (!m) return c.refuse(m.error());
+                if (c.ready.made() && c.has_more()) (void)c.ready.raise();
+                return view(&c.borrowed, *m);
+            }
+            if (c.at_eof) return c.end_of_stream();
+            if (auto r = c.fill(expired); !r) {
+                if (r.error() != errc::timed_out) return c.fail(r.error());
+                c.ready.lower();
+                return errc::would_block;
+            }
+        }
+    }
+
+    [[gnu::noinline]] result<void> wait_slowly(time_point until) {
+        core& c = *core_;
+        // The usual case first: as long as it takes, until a message is whole.
+        while (until == never && c.plain && !c.failed_before && !c.borrowed) {
+            const auto to = c.reader.room(c.io.packet_bytes_max());
+            const auto n = c.io.read(to.data(), to.size(), reading::blocking);
+            if (n <= 0) break;
+            c.reader.filled(static_cast<std::size_t>(n));
+            if (c.reader.ready()) return c.ready.raise();
+        }
+        c.use();
+        if (c.borrowed) return wait_for(c.io.descriptor(), POLLIN, until);
+        while (!c.failed && !c.at_eof && !c.has_more()) {
+            if (auto r = c.fill(until); !r) return r.error();
+        }
+        return c.ready.raise();  // what was read ahead, the kernel shows no longer
+    }
+
     struct core final : fork_sensitive {
         core(Io i, const message_type& t, uri a, stream_options o)
             : io(std::move(i)),
@@ -137,6 +163,7 @@ private:
             if (used) return;
             used = true;
             guard_against_fork();
+            plain = options.frames == framing::parley;
         }
 
         result<bytes> next() {
@@ -198,12 +225,13 @@ private:
         }
         error_code fail(error_code ec) noexcept {
             failed = ec;
+            failed_before = true;
             return ec;
         }
         void shut() noexcept {
             ready.reset();
             io.close();
-            failed = errc::closed;
+            fail(errc::closed);
         }
 
         Io io;
@@ -216,9 +244,11 @@ private:
         readiness ready;
         error_code failed;
         std::uint64_t lost = 0;
+        bool failed_before = false;
         bool at_eof = false;
         bool borrowed = false;
         bool used = false;
+        bool plain = false;  // in use, with frames
     };
 
     std::unique_ptr<core> core_;

@@ -7,6 +7,7 @@
 #include <parley/transport/stream_sink.hpp>
 #include <parley/transport/transport.hpp>
 #include <parley/transport/uds_datagram.hpp>
+#include <parley/transport/uds_link.hpp>
 #include <parley/transport/uds_socket.hpp>
 #include <parley/transport/uds_source.hpp>
 
@@ -64,6 +65,8 @@ struct uds {
 
     using sink = detail::stream_sink<detail::socket_writer>;
     using source = detail::uds_source;
+    using link = detail::uds_link;
+    using listener = detail::uds_listener;
 
     static constexpr std::string_view scheme = "unix";
 
@@ -80,15 +83,17 @@ struct uds {
     [[nodiscard]] result<sink> open_sink(const open_request& request) const;
     [[nodiscard]] result<source> open_source(const open_request& request) const;
     [[nodiscard]] result<both_ends<sink, source>> open_both(const open_request& request) const;
+    /// Two ways over one connection each; not for datagrams.
+    [[nodiscard]] result<listener> open_listener(const duplex_request& request) const;
+    [[nodiscard]] result<link> open_link(const duplex_request& request) const;
 
     friend bool operator==(const uds&, const uds&) = default;
 
 private:
-    friend class uds_listener;
-
     [[nodiscard]] result<detail::unique_fd> inherited_end(diagnostics& why) const;
     [[nodiscard]] result<void> must_be_named(diagnostics& why) const;
     [[nodiscard]] result<detail::bound_socket> take(const open_request& request) const;
+    [[nodiscard]] result<detail::link_options> link_options(diagnostics& why) const;
     [[nodiscard]] result<sink> sink_over(detail::unique_fd socket, kind k,
                                          const open_request& request, uri address,
                                          bool used_at_once) const;
@@ -308,6 +313,41 @@ inline result<both_ends<uds::sink, uds::source>> uds::open_both(const open_reque
     if (!sender) return sender.error();
     return both_ends<sink, source>{
         std::move(*sender), at.source_over(std::move(in), k, request, in_at.to_uri(), false)};
+}
+
+inline result<detail::link_options> uds::link_options(diagnostics& why) const {
+    if (auto ok = must_be_named(why); !ok) return ok.error();
+    const kind k = with.type;
+    if (k == kind::datagram) {
+        return why.fail(errc::unsupported,
+                        "datagrams make no connection to link over; use stream or seqpacket");
+    }
+    const std::size_t most = received_bytes_max(k);
+    auto how = stream_options(most, true);
+    how.writers_max = 1;
+    const std::size_t packet =
+        k == kind::stream ? 0 : std::max(most + header_bytes(k), frame::hello_bytes_max);
+    return detail::link_options{how, how, packet};
+}
+
+inline result<uds::listener> uds::open_listener(const duplex_request& request) const {
+    auto how = link_options(*request.why);
+    if (!how) return how.error();
+    auto at = take({request.receives, request.until, request.why});
+    if (!at) return at.error();
+    return listener(std::move(*at), request, to_uri(), *how);
+}
+
+inline result<uds::link> uds::open_link(const duplex_request& request) const {
+    diagnostics& why = *request.why;
+    auto how = link_options(why);
+    if (!how) return how.error();
+    auto end = detail::reach(name, with.type, request.until, why);
+    if (!end) return end.error();
+    if (auto ok = detail::check_told_type(end->get(), request.sends, with.frame, name, why); !ok) {
+        return ok.error();
+    }
+    return link::over(std::move(*end), request, to_uri(), *how);
 }
 
 }  // namespace v1

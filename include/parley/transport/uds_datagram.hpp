@@ -162,8 +162,7 @@ private:
             return true;
         }
 
-        /// Takes one packet. While packets keep coming the next read is tried at once; after one
-        /// that found nothing the kernel is asked first, most of the time.
+        /// Takes one packet.
         void read() {
             iovec part{buffer, capacity};
             alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
@@ -177,14 +176,13 @@ private:
             });
             if (n < 0) {
                 socket_ready = false;
-                waited = 1;
+                more.after_failure();
                 if (errno != EAGAIN) {
                     verdict = why.fail(last_error(), explain("reading " + address.text(), errno));
                 }
                 return;
             }
-            socket_ready = end_due || waited == 0 || ++waited > attempts_apart;
-            if (socket_ready) waited = 0;
+            socket_ready = more.after_success() || end_due;
             const bool line_lost = (m.msg_flags & MSG_CTRUNC) != 0;
             judge(static_cast<std::size_t>(n), descriptor_of(m), line_lost);
         }
@@ -248,7 +246,7 @@ private:
                     frame::write_hello(hello, type, 0, static_cast<std::uint32_t>(::getpid()));
                 if (line) (void)!::send(line.get(), hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
                 garbage_told = false;
-                drop(errc::incompatible, frame::mismatch(type.description, h.description));
+                drop(errc::incompatible, type_mismatch(type.description, h.description));
                 garbage_told = true;  // its packets follow; they are counted only
                 return;
             }
@@ -328,7 +326,7 @@ private:
         }
 
         static constexpr int events_max = 64;
-        static constexpr unsigned reads_max = 64, attempts_apart = 8;
+        static constexpr unsigned reads_max = 64;
 
         bound_socket at;
         message_type type;
@@ -344,7 +342,7 @@ private:
         error_code verdict, end_due, failed;
         std::uint64_t lost = 0, refused = 0;
         unsigned reads_since_asked = 0;
-        unsigned waited = 0;
+        eagerness more;
         bool socket_ready = true;
         bool has_message = false;
         bool borrowed = false;

@@ -19,12 +19,18 @@ namespace detail {
     std::byte answer[frame::hello_bytes_max];
     const auto n = retried([&] { return ::recv(fd, answer, sizeof answer, MSG_DONTWAIT); });
     frame::hello h;
-    if (n > static_cast<ssize_t>(frame::header_bytes) &&
+    const bool answered =
+        n > static_cast<ssize_t>(frame::header_bytes) &&
         answer[4] == static_cast<std::byte>(frame::kind::hello) &&
         frame::read_hello(bytes(answer, static_cast<std::size_t>(n)).subspan(frame::header_bytes),
-                          h) &&
-        !accepts({h.fingerprint, h.description}, own.fingerprint)) {
-        return why.fail(errc::incompatible, frame::mismatch(h.description, own.description));
+                          h);
+    if (answered && !accepts({h.fingerprint, h.description}, own.fingerprint)) {
+        return why.fail(errc::incompatible, type_mismatch(h.description, own.description));
+    }
+    if (answered) {
+        return why.fail(errc::peer_lost,
+                        "the receiver hung up on this sender, whose frames it does not take: is "
+                        "its message_bytes_max smaller than a message of this sender?");
     }
     return why.fail(errc::peer_lost,
                     "the receiver is gone: it died or closed; what it had not taken is lost");
@@ -38,6 +44,14 @@ public:
     explicit socket_writer(unique_fd fd, std::string path = {})
         : fd_(std::move(fd)), path_(std::move(path)) {}
 
+    /// The writer of a link: what the other side sends is for the link's reader, and the end of
+    /// this direction must show although the socket stays open for the other.
+    [[nodiscard]] static socket_writer of_link(unique_fd fd) {
+        socket_writer w(std::move(fd));
+        w.link_owner_ = ::getpid();
+        return w;
+    }
+
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
 
     ssize_t write(const std::byte* from, std::size_t n, bool may_block) noexcept {
@@ -45,6 +59,11 @@ public:
         return ::send(fd_.get(), from, n, MSG_NOSIGNAL | (may_block ? 0 : MSG_DONTWAIT));
     }
     error_code verdict(const message_type& own, diagnostics& why) const {
+        if (link_owner_ != 0) {
+            return why.fail(errc::peer_lost,
+                            "the other side of the link is gone, or refused this side's type; "
+                            "what it had not taken is lost");
+        }
         const error_code ec = why_hung_up(line_ ? line_->ours.get() : fd_.get(), own, why);
         if (!path_.empty() && ec == errc::peer_lost) remove_if_dead(path_);
         return ec;
@@ -59,6 +78,10 @@ public:
         return fd_.get();
     }
     void close() noexcept {
+        // Not in a forked child: it would end the parent's direction.
+        if (fd_ && link_owner_ != 0 && link_owner_ == ::getpid()) {
+            ::shutdown(fd_.get(), SHUT_WR);
+        }
         fd_.reset();
         line_.reset();
     }
@@ -120,6 +143,7 @@ private:
     unique_fd fd_;
     std::string path_;
     std::optional<line> line_;
+    pid_t link_owner_ = 0;  // 0: no link
     bool handed_over_ = false;
 };
 
@@ -273,7 +297,7 @@ private:
                                                           "bytes (frame=none)"));
     }
     if (framed && !accepts({told.fingerprint, told.description}, own.fingerprint)) {
-        return why.fail(errc::incompatible, frame::mismatch(told.description, own.description));
+        return why.fail(errc::incompatible, type_mismatch(told.description, own.description));
     }
     return {};
 }

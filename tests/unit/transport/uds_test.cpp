@@ -5,6 +5,7 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
+#include <parley/base/random.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <sys/resource.h>
@@ -177,6 +178,24 @@ TEST_CASE("uds: messages of every length up to the limit arrive whole, longer on
     }
 }
 
+TEST_CASE("uds: a message longer than the receiver takes costs the sender its connection") {
+    watchdog dog("uds: longer than the receiver takes");
+    const temporary_directory dir;
+    const uds small(dir / "x", {.message_bytes_max = 100});
+    auto in = source_at(small);
+    auto good = sink_at(small);
+    auto large = sink_at(uds(dir / "x"));
+    REQUIRE(send(good, std::string(100, 'g')));
+    CHECK(receive(in).value().size() == 100);
+    REQUIRE(send(large, std::string(101, 'x')));
+    CHECK(in.try_receive().error() == errc::would_block);
+    CHECK_THAT(in.why().text(), contains("limit 100"));
+    CHECK(send(large, "y").error() == errc::peer_lost);
+    CHECK_THAT(large.why().text(), contains("message_bytes_max"));
+    REQUIRE(send(good, "on"));
+    CHECK(receive(in).value() == "on");
+}
+
 TEST_CASE("uds: packets may be made longer, as far as the kernel allows and limits() says") {
     const temporary_directory dir;
     for (const auto k : {uds::seqpacket, uds::datagram}) {
@@ -335,6 +354,58 @@ TEST_CASE("uds: garbage is refused and counted, silence is nobody") {
     }
 }
 
+TEST_CASE("uds: whatever strangers send, a good sender's messages arrive") {
+    watchdog dog("uds: strangers");
+    const temporary_directory dir;
+    parley::random lot(20240517);
+    for (const auto k : kinds) {
+        INFO(word(k));
+        const std::string name = dir / "x";
+        const uds at(name, {.type = k, .message_bytes_max = 4000});
+        auto in = source_at(at);
+        auto good = sink_at(at);
+        for (int round = 0; round < 300; ++round) {
+            // What a sender would write, with some bytes changed, cut in pieces anywhere.
+            std::byte text[2048] = {};
+            std::size_t n = 0;
+            const auto tag = [&] {
+                if (k == uds::datagram) parley::store_le(text + n, text_type.fingerprint), n += 8;
+            };
+            if (lot.below(4) != 0) {
+                tag();
+                n += parley::frame::write_hello(text + n, text_type, 1, 1);
+            }
+            for (auto more = lot.below(4); more > 0; --more) {
+                tag();
+                parley::frame::write_header(text + n, parley::frame::kind::message, 5);
+                n += parley::frame::header_bytes + 5;
+            }
+            for (auto changes = lot.below(3); changes > 0; --changes) {
+                text[lot.below(n + 1)] = static_cast<std::byte>(lot());
+            }
+            {
+                const auto stranger = foreigner(name, k);
+                for (std::size_t from = 0; from < n;) {
+                    const auto piece = std::min<std::size_t>(1 + lot.below(n), n - from);
+                    ::send(stranger.get(), text + from, piece, MSG_NOSIGNAL | MSG_DONTWAIT);
+                    from += piece;
+                    if (lot.below(3) == 0) (void)in.wait(expired);
+                }
+            }
+            std::string got;
+            while (in.try_receive().has_value()) {
+            }
+            REQUIRE(send(good, "good " + std::to_string(round), expired));
+            while (got != "good " + std::to_string(round)) {
+                const auto m = receive(in);
+                REQUIRE(m.has_value());
+                got = *m;
+            }
+        }
+        CHECK(in.refused() > 50);
+    }
+}
+
 TEST_CASE("uds: packets that are no single frame, or too long, spoil no other connection") {
     watchdog dog("uds: odd packets");
     const temporary_directory dir;
@@ -428,6 +499,40 @@ TEST_CASE("uds: wait ends at its deadline, and a lone borrow keeps its bytes") {
         CHECK(parley::as_text(v->bytes()) == "held");
         { auto gone = std::move(*v); }
         CHECK(receive(in).value() == "next");
+    }
+}
+
+TEST_CASE("uds: a full receiver makes a send wait until its deadline, and loses nothing") {
+    watchdog dog("uds: a full receiver");
+    const temporary_directory dir;
+    for (const auto k : kinds) {
+        INFO(word(k));
+        const uds at(dir / "x", {.type = k});
+        auto in = source_at(at);
+        auto out = sink_at(at);
+        int sent = 0;
+        for (;;) {
+            auto l = out.try_loan(8000);
+            if (!l) {
+                CHECK(l.error() == errc::would_block);
+                break;
+            }
+            l->bytes()[0] = static_cast<std::byte>(sent++ % 100);
+            REQUIRE(out.try_commit(std::move(*l)));
+            (void)out.flush(expired);
+        }
+        const auto before = parley::clock::now();
+        CHECK(out.wait(before + 20ms).error() == errc::timed_out);
+        CHECK(parley::clock::now() - before >= 20ms);
+        CHECK_FALSE(polls(out.pollable().value()));
+        for (int i = 0; i < sent; ++i) {
+            CHECK(receive(in).value()[0] == static_cast<char>(i % 100));
+            (void)out.flush(expired);
+        }
+        CHECK(in.try_receive().error() == errc::would_block);
+        CHECK(polls(out.pollable().value()));
+        REQUIRE(send(out, "on"));
+        CHECK(receive(in).value() == "on");
     }
 }
 

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+// parley bench: how fast messages go there and back, and one way, through the public API. Two
+// processes (inproc: two threads), each on a core of its own where that is allowed.
+#include "tool.hpp"
+
+#include <parley/channel.hpp>
+#include <parley/transport/inproc.hpp>
+#include <parley/transport/pipe.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
+
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <concepts>
+#include <optional>
+#include <thread>
+
+namespace tool {
+namespace {
+
+using payload = std::span<const std::byte>;
+
+/// What two processes need: a way there and a way back. Named ends are opened after the fork,
+/// nameless ones before.
+template <class Address>
+struct route {
+    using receiver = parley::receiver<payload, Address>;
+    using sender = parley::sender<payload, Address>;
+
+    Address there, back;
+    std::optional<parley::channel<payload, Address>> both_there = {}, both_back = {};
+
+    static constexpr bool nameless = std::same_as<Address, parley::pipe>;
+};
+
+template <class Address>
+struct ends {
+    typename route<Address>::receiver in;
+    typename route<Address>::sender out;
+};
+
+/// The ends of one side. Side 0 sends there and receives back.
+template <class Address>
+parley::result<ends<Address>> open_ends(route<Address>& r, int side, parley::diagnostics& why) {
+    if constexpr (route<Address>::nameless) {
+        auto& in = side == 0 ? r.both_back : r.both_there;
+        auto& out = side == 0 ? r.both_there : r.both_back;
+        ends<Address> mine{std::move(in->rx), std::move(out->tx)};
+        in.reset();  // the ends of the other side, if this is another process
+        out.reset();
+        return mine;
+    } else {
+        using namespace std::chrono_literals;
+        auto in = parley::open_receiver<payload>(side == 0 ? r.back : r.there, 10s, &why);
+        if (!in) return in.error();
+        auto out = parley::open_sender<payload>(side == 0 ? r.there : r.back, 10s, &why);
+        if (!out) return out.error();
+        return ends<Address>{std::move(*in), std::move(*out)};
+    }
+}
+
+/// Puts this thread on the n-th of the cores it may use; -1 if there are too few.
+int pin(int n) {
+    cpu_set_t allowed;
+    if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return -1;
+    if (CPU_COUNT(&allowed) < 2) return -1;
+    for (int core = 0; core < CPU_SETSIZE; ++core) {
+        if (!CPU_ISSET(core, &allowed) || n-- > 0) continue;
+        cpu_set_t one;
+        CPU_ZERO(&one);
+        CPU_SET(core, &one);
+        return ::sched_setaffinity(0, sizeof one, &one) == 0 ? core : -1;
+    }
+    return -1;
+}
+
+/// What was measured.
+struct figures {
+    std::vector<std::uint32_t> round_trips_ns = {};  // sorted
+    double messages_per_s = 0;
+    int cores[2] = {-1, -1};
+
+    [[nodiscard]] double us(double share) const {
+        if (round_trips_ns.empty()) return 0;
+        const auto last = round_trips_ns.size() - 1;
+        return round_trips_ns[static_cast<std::size_t>(share * static_cast<double>(last))] / 1e3;
+    }
+};
+
+/// Side 1: sends back what comes; an empty message begins the one-way run, whose end is told.
+template <class Address>
+void answer(ends<Address>& e) {
+    bool echo = true;
+    while (auto m = e.in.borrow()) {
+        const payload seen = **m;
+        if (seen.empty()) echo = !echo;
+        if (echo || seen.empty()) {
+            if (!e.out.send(seen)) return;
+        }
+    }
+}
+
+template <class Address>
+parley::result<void> ask(ends<Address>& e, payload message) {
+    if (auto r = e.out.send(message); !r) return r;
+    auto m = e.in.borrow();
+    if (!m) return m.error();
+    return {};
+}
+
+template <class Address>
+parley::result<void> measure_round_trips(ends<Address>& e, payload message, double seconds,
+                                         figures& f) {
+    const auto length = std::chrono::duration<double>(seconds);
+    f.round_trips_ns.reserve(1 << 20);
+    for (int i = 0; i < 2000; ++i) {
+        if (auto r = ask(e, message); !r) return r;
+    }
+    const auto start = parley::clock::now();
+    for (auto before = start; before - start < length;) {
+        if (auto r = ask(e, message); !r) return r;
+        const auto after = parley::clock::now();
+        f.round_trips_ns.push_back(
+            static_cast<std::uint32_t>(std::chrono::nanoseconds(after - before).count()));
+        before = after;
+    }
+    std::sort(f.round_trips_ns.begin(), f.round_trips_ns.end());
+    return {};
+}
+
+template <class Address>
+parley::result<void> measure_rate(ends<Address>& e, payload message, double seconds, figures& f) {
+    const auto length = std::chrono::duration<double>(seconds);
+    if (auto r = ask(e, {}); !r) return r;
+    std::uint64_t n = 0;
+    const auto start = parley::clock::now();
+    while (n % 64 != 0 || parley::clock::now() - start < length) {
+        if (auto r = e.out.send(message); !r) return r;
+        ++n;
+    }
+    if (auto r = ask(e, {}); !r) return r;  // everything before it was received
+    const std::chrono::duration<double> took = parley::clock::now() - start;
+    f.messages_per_s = static_cast<double>(n) / took.count();
+    return {};
+}
+
+void print(const bench_options& o, const figures& f) {
+    const double mb = f.messages_per_s * static_cast<double>(o.size) / 1e6;
+    if (o.json) {
+        fmt::print(
+            "{{\"address\": \"{}\", \"size\": {}, \"cores\": [{}, {}], \"round_trips\": {}, "
+            "\"p50_us\": {:.2f}, \"p99_us\": {:.2f}, \"p999_us\": {:.2f}, "
+            "\"max_us\": {:.2f}, \"messages_per_s\": {:.0f}, \"mb_per_s\": {:.1f}}}\n",
+            o.address, o.size, f.cores[0], f.cores[1], f.round_trips_ns.size(), f.us(0.5),
+            f.us(0.99), f.us(0.999), f.us(1), f.messages_per_s, mb);
+        return;
+    }
+    const auto cores = f.cores[0] < 0 || f.cores[1] < 0
+                           ? std::string("not pinned")
+                           : fmt::format("cores {} and {}", f.cores[0], f.cores[1]);
+    fmt::print("{}, messages of {}, {}\n", o.address, human_bytes(static_cast<double>(o.size)),
+               cores);
+    fmt::print("  round trip  p50 {:.1f}  p99 {:.1f}  p99.9 {:.1f}  max {:.1f} us  ({} of them)\n",
+               f.us(0.5), f.us(0.99), f.us(0.999), f.us(1), f.round_trips_ns.size());
+    fmt::print("  one way     {:.0f} messages/s, {:.1f} MB/s\n", f.messages_per_s, mb);
+}
+
+template <class Address>
+int drive(route<Address>& r, const bench_options& o, figures& f) {
+    parley::diagnostics why;
+    auto mine = open_ends(r, 0, why);
+    if (!mine) return fail_to_open(mine.error(), why);
+    const auto most = mine->out.limits().message_bytes_max;
+    if (o.size > most) {
+        return fail(wrong_usage, fmt::format("--size {}: a message over {} has at most {} bytes",
+                                             o.size, o.address, most));
+    }
+    f.cores[0] = pin(0);
+    const std::vector<std::byte> message(o.size, std::byte{42});
+    auto done = measure_round_trips(*mine, message, o.seconds, f);
+    if (done) done = measure_rate(*mine, message, o.seconds, f);
+    if (!done) return fail(code_of(done.error()), done.error(), mine->in.why());
+    print(o, f);
+    mine->out.close();
+    return ok;
+}
+
+template <class Address>
+int bench(route<Address> r, const bench_options& o) {
+    parley::diagnostics why;
+    if constexpr (route<Address>::nameless) {
+        for (auto* both : {&r.both_there, &r.both_back}) {
+            auto made = parley::make_channel<payload>(r.there, &why);
+            if (!made) return fail_to_open(made.error(), why);
+            both->emplace(std::move(*made));
+        }
+    }
+    figures f;
+    const auto peer = [&r](int core) {
+        pin(core);
+        parley::diagnostics ignored;
+        if (auto mine = open_ends(r, 1, ignored)) answer(*mine);
+    };
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    (void)::sched_getaffinity(0, sizeof allowed, &allowed);
+    f.cores[1] = -1;
+    for (int core = 0, seen = 0; core < CPU_SETSIZE; ++core) {
+        if (CPU_ISSET(core, &allowed) && seen++ == 1) f.cores[1] = core;
+    }
+    if constexpr (std::same_as<Address, parley::inproc>) {
+        std::jthread other(peer, 1);
+        return drive(r, o, f);
+    } else {
+        const pid_t child = ::fork();
+        if (child < 0) return fail(cannot_open, "fork failed");
+        if (child == 0) {
+            peer(1);
+            ::_exit(0);
+        }
+        const int code = drive(r, o, f);
+        if (code != ok) ::kill(child, SIGTERM);
+        ::waitpid(child, nullptr, 0);
+        return code;
+    }
+}
+
+/// The address with a name of this process's own in place of the given one.
+template <class Address>
+parley::result<Address> renamed(const parley::uri& at, std::string_view suffix,
+                                parley::diagnostics& why) {
+    const std::string& text = at.text();
+    const auto question = std::min(text.find('?'), text.size());
+    const auto body_at = text.find("://");
+    std::string body = body_at < question ? text.substr(body_at + 3, question - body_at - 3) : "";
+    const std::string own = fmt::format("parley-bench-{}-{}", ::getpid(), suffix);
+    if (at.scheme() == "unix") {
+        const auto slash = body.rfind('/');
+        body = body.starts_with('/') ? body.substr(0, slash + 1) + own : "@" + own;
+    } else {
+        body = own;
+    }
+    if constexpr (route<Address>::nameless) return Address::from(at, why);
+    return Address::from(
+        parley::uri{fmt::format("{}://{}{}", at.scheme(), body, text.substr(question))}, why);
+}
+
+template <class Address>
+int bench_over(const bench_options& o) {
+    const parley::uri at{o.address};
+    parley::diagnostics why;
+    auto there = renamed<Address>(at, "a", why), back = renamed<Address>(at, "b", why);
+    if (!there || !back) return fail_to_open(there ? back.error() : there.error(), why);
+    return bench(route<Address>{std::move(*there), std::move(*back)}, o);
+}
+
+}  // namespace
+
+int run_bench(const bench_options& o) {
+    const parley::uri at{o.address};
+    const auto scheme = at.scheme();
+    if (scheme == parley::shm::scheme) return bench_over<parley::shm>(o);
+    if (scheme == parley::uds::scheme) return bench_over<parley::uds>(o);
+    if (scheme == parley::pipe::scheme) return bench_over<parley::pipe>(o);
+    if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
+    return fail(
+        wrong_usage,
+        fmt::format("'{}': no such scheme; wants shm:, unix:, pipe: or inproc:", o.address));
+}
+
+}  // namespace tool

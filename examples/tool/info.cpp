@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// parley info: what an address means and who is there, without taking part.
+#include "sockets.hpp"
+#include "tool.hpp"
+
+#include <parley/channel.hpp>
+#include <parley/shm/inspect.hpp>
+#include <parley/transport/inproc.hpp>
+#include <parley/transport/pipe.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
+
+#include <limits>
+
+namespace tool {
+namespace {
+
+void line(std::string_view what, std::string_view words) { fmt::print("{:<12} {}\n", what, words); }
+
+std::string many(std::size_t n) {
+    return n >= std::numeric_limits<std::uint32_t>::max() ? "any number" : fmt::format("{}", n);
+}
+
+void print_limits(const parley::limits& l) {
+    line("message", fmt::format("up to {} bytes ({})", l.message_bytes_max,
+                                human_bytes(static_cast<double>(l.message_bytes_max))));
+    line("senders", fmt::format("{} at once{}", many(l.writers_max),
+                                l.successors ? "; others may come after an end" : ""));
+    line("in place", l.in_place ? "yes: a loan is the memory that the receiver sees"
+                                : "no: messages are copied by the kernel");
+    line("lossy", l.lossy ? "yes" : "no");
+    line("peer loss", l.reports_peer_loss ? "reported" : "not noticed");
+}
+
+/// What limits() says at a receiver with these options: one is made under another name, or none.
+template <class Address>
+int print_limits_of(const Address& nameless) {
+    parley::diagnostics why;
+    if constexpr (parley::pairing_transport<Address>) {
+        if (auto both = parley::make_channel<std::vector<std::byte>>(nameless, &why)) {
+            print_limits(both->rx.limits());
+            return ok;
+        }
+    }
+    return fail(cannot_open, why.text());
+}
+
+int about(const parley::shm& at) {
+    if (at.name.empty()) {
+        line("owner", "none: a sealed memfd, made by make_channel");
+        return print_limits_of(at);
+    }
+    const parley::detail::segment_name file{at.with.directory, at.name, 0600};
+    parley::diagnostics why;
+    if (auto good = file.check(why); !good) return fail_to_open(good.error(), why);
+    line("file", file.path());
+    const auto seen = parley::segment_report::of(file.path(), why);
+    if (!seen && seen.error() == parley::errc::not_found) {
+        line("state", "nobody: no receiver was opened here, or it closed");
+        parley::shm other = at;
+        other.name.clear();
+        return print_limits_of(other);
+    }
+    if (!seen) return fail_to_open(seen.error(), why);
+    line("state", seen->alive ? "live"
+                              : "stale: its owner is dead; the next receiver takes it "
+                                "over, or `parley clean` removes it");
+    line("owner", fmt::format("process {}{} of user {}, mode {:04o}", seen->owner_pid,
+                              seen->same_namespace ? "" : " (of another PID namespace)",
+                              seen->owner_uid, seen->mode));
+    line("type", fmt::format("{}  (fingerprint {:016x})", seen->type, seen->fingerprint));
+    std::string who;
+    for (const auto pid : seen->writers) who += fmt::format("{}{}", who.empty() ? ": " : ", ", pid);
+    line("lanes", fmt::format("{} of {} in use{}", seen->writers.size(), seen->writers_max, who));
+    line("memory", fmt::format("{} for each lane, {} taken now",
+                               human_bytes(static_cast<double>(seen->capacity_bytes)),
+                               human_bytes(static_cast<double>(seen->memory_bytes))));
+    parley::limits l{.message_bytes_max = seen->message_bytes_max,
+                     .writers_max = seen->writers_max,
+                     .in_place = true,
+                     .successors = true};
+    print_limits(l);
+    return ok;
+}
+
+std::string state_of(const std::string& path, const socket_report*& owner,
+                     const std::vector<socket_report>& all) {
+    struct stat s {};
+    if (::lstat(path.c_str(), &s) != 0) return "nobody: no receiver was opened here, or it closed";
+    if (!S_ISSOCK(s.st_mode)) return "a file that is no socket stands here; it is left alone";
+    for (const auto& one : all) {
+        if (one.inode == s.st_ino) owner = &one;
+    }
+    if (owner != nullptr) return "live";
+    parley::diagnostics ignored;
+    const parley::detail::socket_path split(path);
+    const auto d = split.open_directory(O_PATH, ignored);
+    if (!d) return ignored.text();
+    switch (parley::detail::who_is_at(d->get(), split.file.c_str(), split.name(d->get()))) {
+        case parley::detail::occupant::dead:
+            return "stale: its owner is dead; the next receiver takes it over";
+        case parley::detail::occupant::forbidden: return "a socket that this user may not use";
+        default: return "live, and not of parley (or of another network namespace)";
+    }
+}
+
+int about(const parley::uds& at) {
+    if (at.name.empty()) {
+        line("owner", "none: a pair of sockets, made by make_channel");
+    } else if (at.name.front() == '@') {
+        line("state", "an abstract name: it lives exactly as long as its receiver");
+    } else {
+        const auto all = live_sockets();
+        const socket_report* owner = nullptr;
+        line("file", at.name);
+        line("state", state_of(at.name, owner, all));
+        if (owner != nullptr) {
+            line("owner",
+                 fmt::format("process {} of user {}",
+                             owner->owner_pid == 0 ? "?" : std::to_string(owner->owner_pid),
+                             owner->owner_uid));
+            line("kind", owner->kind);
+            line("type", owner->type);
+        }
+    }
+    parley::uds other = at;
+    other.name = fmt::format("@parley-info-{}", ::getpid());
+    other.fd = -1;
+    parley::diagnostics why;
+    auto in = parley::open_receiver<parley::any_message>(other, parley::expired, &why);
+    if (!in) return fail_to_open(in.error(), why);
+    print_limits(in->limits());
+    return ok;
+}
+
+int about(const parley::pipe& at) {
+    line("owner", "none: a pipe of the kernel, inherited or made by make_channel");
+    parley::pipe other = at;
+    other.fd = -1;
+    return print_limits_of(other);
+}
+
+int about(const parley::inproc& at) {
+    line("owner", "this name is known to its own process only; nothing can be seen from here");
+    return print_limits_of(at);
+}
+
+template <class Address>
+int info(const std::string& address) {
+    parley::diagnostics why;
+    const auto at = Address::from(parley::uri{address}, why);
+    if (!at) return fail_to_open(at.error(), why);
+    line("address", at->to_uri().text());
+    return about(*at);
+}
+
+}  // namespace
+
+int run_info(const std::string& address) {
+    const parley::uri at{address};
+    const auto scheme = at.scheme();
+    if (scheme == parley::shm::scheme) return info<parley::shm>(address);
+    if (scheme == parley::uds::scheme) return info<parley::uds>(address);
+    if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
+    if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
+    return fail(
+        wrong_usage,
+        fmt::format("address '{}', position 0: wants shm:, unix:, pipe: or inproc:", address));
+}
+
+}  // namespace tool

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// parley list and parley clean: what there is, and what dead owners left.
+#include "sockets.hpp"
+#include "tool.hpp"
+
+#include <parley/shm/inspect.hpp>
+#include <parley/transport/uds_name.hpp>
+
+#include <ctime>
+
+#include <algorithm>
+
+namespace tool {
+namespace {
+
+/// Segments first in their usual place, then where the user says.
+std::vector<std::string> places(const std::vector<std::string>& asked) {
+    std::vector<std::string> all = asked;
+    if (all.empty()) all = {"/dev/shm"};
+    return all;
+}
+
+/// A segment under construction on a file system without O_TMPFILE: its owner has no lock yet.
+bool is_in_the_making(const std::string& path) {
+    struct stat s {};
+    return path.find(".new.") != std::string::npos && ::lstat(path.c_str(), &s) == 0 &&
+           ::time(nullptr) - s.st_mtime < 60;
+}
+
+std::string json_text(std::string_view text) {
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') {
+            (out += '\\') += c;
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+        } else {
+            out += c;
+        }
+    }
+    return out += '"';
+}
+
+/// One line of the list.
+struct row {
+    std::string address, state, owner, lanes, type;
+    bool json;
+
+    void print(bool& first) const {
+        if (!json) {
+            if (first) {
+                fmt::print("{:<32} {:<6} {:>14} {:>7}  {}\n", "ADDRESS", "STATE", "OWNER", "LANES",
+                           "TYPE");
+            }
+            fmt::print("{:<32} {:<6} {:>14} {:>7}  {}\n", address, state, owner, lanes, type);
+        } else {
+            fmt::print(
+                "{}  {{\"address\": {}, \"state\": {}, \"owner\": {}, \"lanes\": {}, "
+                "\"type\": {}}}",
+                first ? "" : ",\n", json_text(address), json_text(state), json_text(owner),
+                json_text(lanes), json_text(type));
+        }
+        first = false;
+    }
+};
+
+std::string address_of(const std::string& path, const std::string& directory) {
+    const std::string name =
+        path.substr(directory.size() + 1 + parley::detail::segment_name::prefix.size());
+    parley::uri_writer w("shm", name);
+    if (directory != "/dev/shm") w.option("directory", directory);
+    return w.done().text();
+}
+
+row row_of(const std::string& path, const std::string& directory, bool json) {
+    parley::diagnostics why;
+    const auto seen = parley::segment_report::of(path, why);
+    if (seen) {
+        return {address_of(path, directory),
+                seen->alive ? "live" : "stale",
+                fmt::format("{}{} u{}", seen->owner_pid, seen->same_namespace ? "" : "*",
+                            seen->owner_uid),
+                fmt::format("{}/{}", seen->writers.size(), seen->writers_max),
+                seen->type,
+                json};
+    }
+    struct stat s {};
+    (void)::lstat(path.c_str(), &s);
+    const auto state = seen.error() == parley::errc::denied         ? "denied"
+                       : seen.error() == parley::errc::incompatible ? "other"
+                                                                    : "alien";
+    return {path, state, fmt::format("- u{}", s.st_uid), "-", why.text(), json};
+}
+
+}  // namespace
+
+int run_list(const list_options& o) {
+    bool first = true;
+    if (o.json) fmt::print("[\n");
+    for (const auto& directory : places(o.directories)) {
+        for (const auto& path : parley::segment_files(directory)) {
+            row_of(path, directory, o.json).print(first);
+        }
+    }
+    for (const auto& s : live_sockets()) {
+        const std::string path =
+            s.path.empty()
+                ? fmt::format("unix: inode {}", s.inode)
+                : parley::uri_writer("unix", s.path).option("type", s.kind).done().text();
+        row{path, "live", fmt::format("{} u{}", s.owner_pid, s.owner_uid), "-", s.type, o.json}
+            .print(first);
+    }
+    for (const auto& directory : o.directories) {
+        for (const auto& path : dead_sockets(directory)) {
+            row{"unix://" + path, "stale", "-", "-", "a socket without a listener", o.json}.print(
+                first);
+        }
+    }
+    if (o.json) fmt::print("{}]\n", first ? "" : "\n");
+    if (first && !o.json) fmt::print("nothing: no segment and no socket of parley\n");
+    return ok;
+}
+
+namespace {
+
+/// What came of cleaning, to be told at the end.
+struct cleaning {
+    bool dry_run;
+    int removed = 0, live = 0, left = 0;
+
+    void remove_segment(const std::string& path) {
+        parley::diagnostics why;
+        const auto seen = parley::segment_report::of(path, why);
+        if (seen ? seen->alive : is_in_the_making(path)) {
+            ++live;
+            return;
+        }
+        if (!seen && (seen.error() == parley::errc::denied || !is_ours(path))) {
+            return leave(path, why.text());
+        }
+        if (!dry_run) {
+            if (auto r = parley::remove_stale_segment(path, why); !r)
+                return leave(path, why.text());
+        }
+        told(path, seen ? fmt::format("process {} is gone", seen->owner_pid) : "its owner is gone");
+    }
+    void remove_socket(const std::string& path) {
+        if (!dry_run) {
+            parley::detail::remove_if_dead(path);
+            struct stat s {};
+            if (::lstat(path.c_str(), &s) == 0) return leave(path, "it could not be removed");
+        }
+        told(path, "nobody listens");
+    }
+
+private:
+    /// Damaged, but it begins as a segment does: it may go. Anything else is somebody else's.
+    static bool is_ours(const std::string& path) {
+        const parley::detail::unique_fd fd(
+            ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        std::uint64_t magic = 0;
+        return fd && ::pread(fd.get(), &magic, sizeof magic, 0) == sizeof magic &&
+               magic == parley::shm_layout::magic;
+    }
+    void told(const std::string& path, std::string_view because) {
+        ++removed;
+        fmt::print("{} {}: {}\n", dry_run ? "would remove" : "removed", path, because);
+    }
+    void leave(const std::string& path, std::string_view because) {
+        ++left;
+        fmt::print("left {}: {}\n", path, because);
+    }
+};
+
+}  // namespace
+
+int run_clean(const clean_options& o) {
+    cleaning done{o.dry_run};
+    for (const auto& directory : places(o.directories)) {
+        for (const auto& path : parley::segment_files(directory)) done.remove_segment(path);
+    }
+    for (const auto& directory : o.directories) {
+        for (const auto& path : dead_sockets(directory)) done.remove_socket(path);
+    }
+    fmt::print("{} {}, {} in use, {} left alone\n", done.removed,
+               o.dry_run ? "to remove" : "removed", done.live, done.left);
+    return ok;
+}
+
+}  // namespace tool

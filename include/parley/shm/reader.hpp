@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: MIT
+// The reader's side of a segment: it owns the segment, notices who came, left and died, and hands
+// lanes on; all that is not the path of a message.
+#pragma once
+
+#include <parley/base/error.hpp>
+#include <parley/base/uri.hpp>
+#include <parley/detail/fork.hpp>
+#include <parley/shm/doorbell.hpp>
+#include <parley/shm/lane.hpp>
+#include <parley/shm/segment.hpp>
+#include <parley/shm/waiting.hpp>
+
+#include <memory>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+using lane_page = shm_layout::lane_page;
+using lane_cursor = shm_layout::lane_cursor;
+
+/// The name of a segment: a file to remove at the end, or something else to let go of then.
+struct segment_label {
+    std::string path;
+    std::shared_ptr<void> registration = nullptr;
+};
+
+/// A lane with a writer, from its claim until all it sent was let go.
+struct adopted_lane {
+    lane_reader<std_atomics> lane;
+    const lane_page* page;
+    lane_cursor* cursor;
+    std::size_t number;
+    std::uint32_t claim;
+    std::size_t borrowed = 0;
+    bool over = false;  // ended or dead: free it once nothing is borrowed
+    unique_fd pidfd = {};
+};
+
+/// A process's hold on a segment as its reader: the lanes it drains, who came, left and died.
+struct segment_reader final : fork_sensitive {
+    segment_reader(segment s, segment_label called, uri a, wait_plan w)
+        : seg(std::move(s)),
+          path(std::move(called.path)),
+          registration(std::move(called.registration)),
+          named(!path.empty() || registration != nullptr),
+          address(std::move(a)),
+          plan(w),
+          forks_at_open(forks()) {
+        if (named) {
+            used = true;
+            guard_against_fork();
+        }
+    }
+    ~segment_reader() override { unguard(); }
+
+    // A forked child drops its copies and forgets the name: only the opener removes it.
+    void in_forked_child() noexcept override {
+        path.clear();
+        drop();
+    }
+
+    // --- opening ---------------------------------------------------------------------------
+    result<void> map(diagnostics& d) {
+        constexpr std::size_t one = shm_layout::page_bytes;
+        auto mine =
+            mapping::of(seg.file.get(), shm_layout::reader_offset, 2 * one, PROT_READ | PROT_WRITE);
+        auto theirs = mapping::of(seg.file.get(), shm_layout::doorbell_offset,
+                                  (1 + seg.shape.lanes) * one, PROT_READ);
+        if (!mine || !theirs) {
+            return d.fail(last_error(), explain("mapping " + address.text(), errno));
+        }
+        reader_map = std::move(*mine);
+        writers_map = std::move(*theirs);
+        me = &reader_map.as<shm_layout::reader_page>();
+        doorbell = &writers_map.as<const shm_layout::doorbell_page>();
+        lanes = std::make_unique<std::unique_ptr<adopted_lane>[]>(seg.shape.lanes);
+        rings = std::make_unique<mapping[]>(seg.shape.lanes);
+        return {};
+    }
+    /// See shm_sink: the lock moves to a description of this process alone.
+    result<void> use() {
+        if (failed) return failed;
+        if (used) return {};
+        auto own = reopened(seg.file.get());
+        if (!own) return why.fail(own.error(), explain("reopening the segment", errno));
+        if (auto r = try_lock(own->get(), reader_lock); !r) {
+            return why.fail(errc::in_use, "this end is in use by another process");
+        }
+        seg.file = std::move(*own);
+        used = true;
+        guard_against_fork();
+        return {};
+    }
+
+    // --- lanes -----------------------------------------------------------------------------
+    [[nodiscard]] const lane_page& page_of(std::size_t i) const noexcept {
+        return writers_map.as<const lane_page>((1 + i) * shm_layout::page_bytes);
+    }
+    [[nodiscard]] adopted_lane* at(std::size_t i) const noexcept { return lanes[i].get(); }
+
+    /// Looks for writers that came since the last look. True if there is one.
+    bool adopt_newcomers() {
+        const auto seen = std_atomics::load(doorbell->claims, std::memory_order_acquire);
+        if (seen == claims_seen) [[likely]]
+            return false;
+        claims_seen = seen;
+        bool any = false;
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            // Acquire pairs with the claim: the lane is cleared, the page is signed.
+            const auto claim = std_atomics::load(page_of(i).claims, std::memory_order_acquire);
+            if (at(i) == nullptr && claim != me->lanes[i].released) any |= adopt(i, claim);
+        }
+        return any;
+    }
+    bool adopt(std::size_t i, std::uint32_t claim) {
+        const std::size_t offset = seg.shape.ring_offset(i), n = seg.shape.capacity;
+        if (!rings[i]) {
+            // The writer reserved this memory; a hostile one did not, and reading a hole of a
+            // full file system would be our death.
+            if (auto r = reserve(seg.file.get(), offset, n, address.text(), why); !r) {
+                trouble = r.error();
+                return false;
+            }
+            auto ring_map = mapping::twice(seg.file.get(), offset, n, PROT_READ);
+            if (!ring_map) {
+                trouble = why.fail(ring_map.error(), explain("mapping a lane", errno));
+                return false;
+            }
+            rings[i] = std::move(*ring_map);
+        }
+        lane_cursor& cursor = me->lanes[i];
+        lanes[i] = std::make_unique<adopted_lane>(
+            adopted_lane{lane_reader<std_atomics>(seg.shape, rings[i].data(), cursor), &page_of(i),
+                         &cursor, i, claim});
+        if (ready.made()) watch(*lanes[i]);
+        ++active;
+        return true;
+    }
+
+    /// The lane had no message: what else.
+    void lane_said(adopted_lane& l, taken what) {
+        if (what == taken::end) finish(l, errc::closed);
+        if (what != taken::broken) return;
+        trouble = why.fail(errc::corrupt, "process " + std::to_string(l.page->pid) +
+                                              " wrote no message into its lane of " +
+                                              address.text() + "; the lane is dropped");
+        ++lost;
+        finish(l, errc::peer_lost);
+    }
+    /// The next lane with a writer has its turn. False if there is none.
+    bool next_turn() noexcept {
+        turn = 0;
+        const std::size_t n = seg.shape.lanes;
+        for (std::size_t i = 0; i < n; ++i) {
+            current = current + 1 == n ? 0 : current + 1;
+            lane_now = at(current);
+            if (lane_now != nullptr && !lane_now->over) return true;
+        }
+        lane_now = nullptr;
+        return false;
+    }
+
+    void let_go(adopted_lane& l) noexcept {
+        if (--l.borrowed != 0) return;
+        l.lane.release();
+        // The writer may sleep until there is room for what it wants to send.
+        if (std_atomics::load(l.page->asleep, std::memory_order_seq_cst) != 0) wake_writer(l);
+        if (l.over) free_lane(l);
+    }
+    void wake_writer(adopted_lane& l) noexcept {
+        const auto wanted = std_atomics::load(l.page->wanted, std::memory_order_relaxed);
+        if (l.lane.position() < wanted) return;
+        (void)ring<std_atomics>(l.page->asleep, l.cursor->bell, [&] {
+            return bell.ring({seg.id, static_cast<int>(l.number), l.claim});
+        });
+    }
+
+    /// This lane's writer has nothing more to say.
+    void finish(adopted_lane& l, errc how) noexcept {
+        last_end = how;
+        ended = true;
+        l.over = true;
+        --active;
+        if (lane_now == &l) lane_now = nullptr;
+        if (l.borrowed == 0) {
+            l.lane.release();
+            free_lane(l);
+        }
+    }
+    void free_lane(adopted_lane& l) noexcept {
+        const std::size_t i = l.number;
+        // Release: a new writer that sees this may overwrite the ring.
+        std_atomics::store(l.cursor->released, l.claim, std::memory_order_release);
+        lanes[i].reset();
+    }
+
+    error_code report_end() {
+        // An anonymous segment keeps saying it: nobody else can come.
+        ended = !named;
+        if (last_end == errc::closed) return make_error_code(errc::closed);
+        return why.fail(errc::peer_lost, "the last sender on " + address.text() +
+                                             " died; everything it committed was received");
+    }
+
+    // --- death -----------------------------------------------------------------------------
+    [[nodiscard]] bool is_dead(const adopted_lane& l) const noexcept {
+        return !l.over && !is_locked(seg.file.get(), writer_lock(l.number));
+    }
+    [[nodiscard]] bool look_is_due() noexcept {
+        const auto now = coarse_now_ns();
+        if (now - looked_ns < liveness_interval.count() && !look_now) return false;
+        looked_ns = now;
+        look_now = false;
+        return true;
+    }
+    /// Finishes the lanes of the dead, after their last message. True if that gave news.
+    bool bury_the_dead() {
+        if (active == 0 || (!ready.made() && !look_is_due())) return false;
+        bool any = false;
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            adopted_lane* l = at(i);
+            if (l == nullptr || !is_dead(*l)) continue;
+            // It died after the last look at its lane: what it committed before counts.
+            if (!l->lane.ready(std::memory_order_acquire)) {
+                ++lost;
+                finish(*l, errc::peer_lost);
+            }
+            any = true;
+        }
+        return any;
+    }
+    [[nodiscard]] bool somebody_died() noexcept {
+        if (active == 0 || !look_is_due()) return false;
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            if (at(i) != nullptr && is_dead(*at(i))) return look_now = true;
+        }
+        return false;
+    }
+
+    // --- waiting ---------------------------------------------------------------------------
+    [[nodiscard]] bool something_to_say(std::memory_order order) const noexcept {
+        if (std_atomics::load(doorbell->claims, order) != claims_seen) return true;
+        if (failed || trouble || (ended && active == 0)) return true;
+        if (active == 0) return false;
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            const adopted_lane* l = at(i);
+            if (l != nullptr && !l->over && l->lane.ready(order)) return true;
+        }
+        return false;
+    }
+    void park(time_point until) noexcept {
+        sleeper<std_atomics> self{me->state.asleep, doorbell->bell};
+        const auto seen = self.lie_down(asleep_on_futex);
+        if (!something_to_say(std::memory_order_seq_cst)) {
+            // With no writer there is nobody to look after.
+            const duration most = active == 0 ? std::chrono::seconds(1) : liveness_interval;
+            self.sleep(seen, until == never ? most : std::min(most, until - clock::now()));
+        }
+        self.get_up();
+    }
+
+    // --- pollable --------------------------------------------------------------------------
+    result<int> make_pollable() {
+        if (auto r = bell.listen({seg.id, -1, 0}); !r) {
+            return why.fail(r.error(), explain("binding a bell", errno));
+        }
+        auto fd = ready.add(bell.get(), EPOLLIN);
+        if (!fd) return fd.error();
+        if (auto r = ready.raise(); !r) return r.error();
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            if (at(i) != nullptr) watch(*at(i));
+        }
+        return fd;
+    }
+    /// Death must wake the descriptor too: by pidfd, or where PIDs mean nothing, by a clock. Of
+    /// make_channel's writer nobody knows which process it will be.
+    void watch(adopted_lane& l) noexcept {
+        if (named) l.pidfd = pidfd_of(l.page->pid, l.page->pid_namespace);
+        if (!l.pidfd) {
+            l.pidfd = liveness_clock();
+            foreign = true;
+        }
+        (void)ready.add(l.pidfd.get(), EPOLLIN);
+    }
+    /// Nothing to receive: the descriptor becomes unreadable until there is. True if there is.
+    bool rearm() {
+        bell.drain();
+        (void)sleeper<std_atomics>{me->state.asleep, doorbell->bell}.lie_down(asleep_on_socket);
+        if (something_to_say(std::memory_order_seq_cst)) return true;
+        ready.lower();
+        if (foreign) quiet_clocks();
+        return false;
+    }
+    void quiet_clocks() noexcept {
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            std::uint64_t ticks = 0;
+            if (at(i) != nullptr && at(i)->pidfd) {
+                (void)!::read(at(i)->pidfd.get(), &ticks, sizeof ticks);
+            }
+        }
+    }
+
+    // --- closing ---------------------------------------------------------------------------
+    void close() {
+        const bool mine = used || forks() == forks_at_open;
+        if (mine && seg.file) {
+            std_atomics::store(me->state.closed, std::uint32_t{1}, std::memory_order_seq_cst);
+            for (std::size_t i = 0; i < seg.shape.lanes; ++i) ring_for_good(i);
+            if (!path.empty()) remove_name(path, seg.file.get());
+            registration.reset();
+        }
+        drop();
+    }
+    /// Wakes the writer of a lane, also of one that was never looked at.
+    void ring_for_good(std::size_t i) noexcept {
+        const auto claim = std_atomics::load(page_of(i).claims, std::memory_order_seq_cst);
+        if (claim == me->lanes[i].released) return;
+        (void)ring<std_atomics>(page_of(i).asleep, me->lanes[i].bell, [&] {
+            return bell.ring({seg.id, static_cast<int>(i), claim});
+        });
+    }
+    void drop() noexcept {
+        ready.reset();
+        bell.reset();
+        seg.file.reset();
+        failed = errc::closed;
+        active = 0;
+        lane_now = nullptr;
+    }
+
+    segment seg;
+    std::string path;
+    std::shared_ptr<void> registration;
+    bool named;
+    uri address;
+    wait_plan plan;
+    std::uint64_t forks_at_open;
+    diagnostics why;
+    mapping reader_map, writers_map;
+    std::unique_ptr<mapping[]> rings;
+    std::unique_ptr<std::unique_ptr<adopted_lane>[]> lanes;
+    shm_layout::reader_page* me = nullptr;
+    const shm_layout::doorbell_page* doorbell = nullptr;
+    std::size_t active = 0;   // lanes with a writer that is not over
+    std::size_t current = 0;  // whose turn it is
+    adopted_lane* lane_now = nullptr;
+    unsigned turn = 0;
+    std::uint32_t claims_seen = 0;
+    std::uint64_t lost = 0;
+    std::int64_t looked_ns = 0;
+    errc last_end = errc::closed;
+    error_code failed;   // stays
+    error_code trouble;  // said once
+    readiness ready;
+    socket_bell bell;
+    bool used = false;
+    bool ended = false;  // some sender ended, and that was not reported yet
+    bool look_now = false;
+    bool foreign = false;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+// The writer's side of a segment: one lane, and all that is not the path of a message.
+#pragma once
+
+#include <parley/base/error.hpp>
+#include <parley/base/uri.hpp>
+#include <parley/detail/fork.hpp>
+#include <parley/shm/doorbell.hpp>
+#include <parley/shm/lane.hpp>
+#include <parley/shm/segment.hpp>
+#include <parley/shm/waiting.hpp>
+
+#include <memory>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+using lane_page = shm_layout::lane_page;
+using lane_cursor = shm_layout::lane_cursor;
+
+/// A process's hold on one lane as its writer: opening, taking the lane, waiting for room, and
+/// noticing that the reader is gone.
+struct segment_writer final : fork_sensitive {
+    segment_writer(segment s, std::string name, uri a, wait_plan p, bool shared_)
+        : seg(std::move(s)),
+          path(std::move(name)),
+          address(std::move(a)),
+          plan(p),
+          shared(shared_),
+          forks_at_open(forks()) {}
+    ~segment_writer() override { unguard(); }
+
+    void in_forked_child() noexcept override { shut(); }
+
+    // --- opening ---------------------------------------------------------------------------
+    result<void> map(diagnostics& d) {
+        const auto page = [&](std::size_t at, std::size_t n, int rights) {
+            return mapping::of(seg.file.get(), at, n, rights);
+        };
+        constexpr std::size_t one = shm_layout::page_bytes;
+        auto r = page(shm_layout::reader_offset, 2 * one, PROT_READ);
+        auto b = page(shm_layout::doorbell_offset, one, PROT_READ | PROT_WRITE);
+        if (!r || !b) return d.fail(last_error(), explain("mapping " + address.text(), errno));
+        reader_map = std::move(*r);
+        doorbell_map = std::move(*b);
+        reader = &reader_map.as<const shm_layout::reader_page>();
+        doorbell = &doorbell_map.as<shm_layout::doorbell_page>();
+        return {};
+    }
+    result<void> claim(diagnostics& d) {
+        bool draining = false;
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            auto mine = try_lock(seg.file.get(), writer_lock(i) + (shared ? 1 : 0));
+            if (!mine && mine.error() == errc::would_block) continue;
+            if (!mine) return d.fail(mine.error(), explain("locking a lane", errno));
+            if (is_locked(seg.file.get(), writer_lock(i))) {  // its other byte
+                unlock(seg.file.get(), writer_lock(i) + (shared ? 1 : 0));
+                continue;
+            }
+            auto taken = take(i, d);
+            if (taken || taken.error() != errc::would_block) return taken;
+            draining = true;
+            unlock(seg.file.get(), writer_lock(i) + (shared ? 1 : 0));
+        }
+        return d.fail(draining ? errc::would_block : errc::out_of_resources,
+                      "all " + std::to_string(seg.shape.lanes) + " lanes of " + address.text() +
+                          " are taken; raise ?writers_max=… at the receiver");
+    }
+    /// would_block: the reader has not finished with the lane's last writer yet.
+    result<void> take(std::size_t i, diagnostics& d) {
+        constexpr std::size_t one = shm_layout::page_bytes;
+        constexpr int rights = PROT_READ | PROT_WRITE;
+        auto page = mapping::of(seg.file.get(), shm_layout::lanes_offset + i * one, one, rights);
+        if (!page) return d.fail(page.error(), explain("mapping " + address.text(), errno));
+        auto& l = page->as<lane_page>();
+        const auto claims = std_atomics::load(l.claims, std::memory_order_relaxed);
+        // Acquire pairs with the reader's release of the lane: it is done with the ring.
+        if (std_atomics::load(reader->lanes[i].released, std::memory_order_acquire) != claims) {
+            // Its last writer may have died before it said that it came: say it for the dead.
+            announce();
+            return errc::would_block;
+        }
+        const std::size_t at = seg.shape.ring_offset(i), n = seg.shape.capacity;
+        if (auto r = reserve(seg.file.get(), at, n, address.text(), d); !r) return r.error();
+        auto ring_map_or = mapping::twice(seg.file.get(), at, n, rights);
+        if (!ring_map_or) {
+            return d.fail(ring_map_or.error(), explain("mapping " + address.text(), errno));
+        }
+        lane_map = std::move(*page);
+        ring_map = std::move(*ring_map_or);
+        me = &l;
+        number = i;
+        lane = lane_writer<std_atomics>(seg.shape, ring_map.data(), reader->lanes[i]);
+        sign();
+        std_atomics::store(l.asleep, std::uint64_t{0}, std::memory_order_relaxed);
+        claim_number = claims + 1;
+        // Release: whoever sees the claim sees the zeroed commit word and who we are.
+        std_atomics::store(l.claims, claim_number, std::memory_order_release);
+        announce();
+        if (!shared) {
+            used = true;
+            guard_against_fork();
+        }
+        return {};
+    }
+    /// Makes the reader look at who has which lane.
+    void announce() noexcept {
+        std_atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
+        (void)ring<std_atomics>(reader->state.asleep, doorbell->bell,
+                                [this] { return ring_socket(); });
+    }
+    void sign() noexcept {
+        me->pid = static_cast<std::uint32_t>(::getpid());
+        me->pid_namespace = namespace_id("pid");
+        me->sender = seg.id ^ (std::uint64_t{me->pid} << 32 | claim_number);
+    }
+
+    // --- use -------------------------------------------------------------------------------
+    [[nodiscard]] bool ready_to_write() noexcept {
+        return used && !failed &&
+               std_atomics::load(reader->state.closed, std::memory_order_relaxed) == 0;
+    }
+    /// Makes an end of make_channel this process's own: its lock moves to a description that no
+    /// other process shares.
+    result<void> use() {
+        if (used) return {};
+        auto own = reopened(seg.file.get());
+        if (!own) return why.fail(own.error(), explain("reopening the segment", errno));
+        if (auto r = try_lock(own->get(), writer_lock(number)); !r) {
+            return why.fail(errc::in_use, "this end is in use by another process");
+        }
+        seg.file = std::move(*own);
+        sign();
+        used = true;
+        guard_against_fork();
+        return {};
+    }
+    /// Why a loan of n bytes is refused, if it is.
+    [[gnu::noinline, gnu::cold]] result<void> make_ready(std::size_t n) {
+        if (failed) return failed;
+        if (auto r = use(); !r) return r;
+        if (closed_by_reader()) {
+            return lost(errc::closed, "the receiver of " + address.text() + " closed");
+        }
+        if (n > message_bytes_max) return too_large(n);
+        if (!loaned) return {};
+        return why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+    }
+    /// Success: meanwhile there is room.
+    [[gnu::noinline, gnu::cold]] result<void> no_room(std::size_t n) {
+        refused = n;
+        if (ready.made()) return rearm(n);
+        return errc::would_block;
+    }
+    /// Looking after the reader costs a system call, so it is done when ringing finds nobody,
+    /// and now and then.
+    [[gnu::noinline]] result<void> ring_reader(std::uint64_t asleep) {
+        const auto r = rang<std_atomics>(asleep, doorbell->bell, [this] { return ring_socket(); });
+        return look_after_reader(r == rung::no_answer);
+    }
+    [[nodiscard]] bool closed_by_reader() const noexcept {
+        return std_atomics::load(reader->state.closed, std::memory_order_relaxed) != 0;
+    }
+    [[nodiscard]] bool speaks_for_the_channel() const noexcept {
+        return used || forks() == forks_at_open;
+    }
+    error_code lost(errc e, std::string words) {
+        failed = why.fail(e, std::move(words));
+        return failed;
+    }
+    error_code too_large(std::size_t n) {
+        return why.fail(errc::message_too_large, "a message of " + std::to_string(n) +
+                                                     " bytes; a lane of " + address.text() +
+                                                     " takes at most " +
+                                                     std::to_string(seg.shape.message_bytes_max()) +
+                                                     ": raise ?capacity_bytes=… at the receiver");
+    }
+    /// Error: the reader is gone. Asks the kernel each 50 ms, or each millisecond if in doubt.
+    result<void> look_after_reader(bool in_doubt) {
+        if (failed) return failed;
+        const auto now = coarse_now_ns();
+        const duration interval = in_doubt ? std::chrono::milliseconds(1) : liveness_interval;
+        if (now - looked_ns < interval.count()) return {};
+        looked_ns = now;
+        if (is_locked(seg.file.get(), reader_lock)) return {};
+        if (closed_by_reader()) {
+            return lost(errc::closed, "the receiver of " + address.text() + " closed");
+        }
+        return lost(errc::peer_lost, "the receiver of " + address.text() + ", process " +
+                                         std::to_string(seg.owner_pid) + ", died; " +
+                                         std::to_string(lane.unread()) +
+                                         " of the messages sent were not received");
+    }
+    void park(time_point until) noexcept {
+        sleeper<std_atomics> self{me->asleep, reader->lanes[number].bell};
+        std_atomics::store(me->wanted, lane.head_for(refused), std::memory_order_relaxed);
+        const auto seen = self.lie_down(asleep_on_futex);
+        if (!lane.room_now(refused) && !closed_by_reader()) {
+            const auto left = until == never ? liveness_interval : until - clock::now();
+            self.sleep(seen, std::min<duration>(left, liveness_interval));
+        }
+        self.get_up();
+    }
+    bool ring_socket() noexcept { return reader_bell.ring({seg.id, -1, 0}); }
+
+    // --- pollable --------------------------------------------------------------------------
+    result<int> make_pollable() {
+        if (auto r = own_bell.listen({seg.id, static_cast<int>(number), claim_number}); !r) {
+            return why.fail(r.error(), explain("binding a bell", errno));
+        }
+        auto fd = ready.add(own_bell.get(), EPOLLIN);
+        if (!fd) return fd.error();
+        // Which process is to be the reader of make_channel's segment is not known here.
+        if (!shared) reader_pidfd = pidfd_of(seg.owner_pid, seg.pid_namespace);
+        by_clock = !reader_pidfd;
+        if (by_clock) reader_pidfd = liveness_clock();
+        if (auto r = ready.add(reader_pidfd.get(), EPOLLIN); !r) return r.error();
+        if (auto r = ready.raise(); !r) return r.error();
+        return fd;
+    }
+    /// No room: from now on the descriptor is unreadable until the reader makes some.
+    result<void> rearm(std::size_t n) {
+        own_bell.drain();
+        std_atomics::store(me->wanted, lane.head_for(n), std::memory_order_relaxed);
+        (void)sleeper<std_atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
+            asleep_on_socket);
+        if (lane.room_now(n)) return {};
+        // A reader that closed before it could see this sleeper rings nobody, and its lock may
+        // fall a little later: its word counts, and seq_cst orders it with the bell.
+        if (std_atomics::load(reader->state.closed, std::memory_order_seq_cst) != 0) {
+            return lost(errc::closed, "the receiver of " + address.text() + " closed");
+        }
+        if (auto r = look_after_reader(true); !r) return r.error();
+        ready.lower();
+        std::uint64_t ticks = 0;
+        if (by_clock) (void)!::read(reader_pidfd.get(), &ticks, sizeof ticks);
+        return errc::would_block;
+    }
+    /// The last one to know removes the name that a dead reader left.
+    void clean_up_after_reader() noexcept {
+        if (path.empty() || failed != errc::peer_lost) return;
+        const auto mine = try_lock(seg.file.get(), reader_lock);
+        if (mine) remove_name(path, seg.file.get());
+    }
+    void shut() noexcept {
+        ready.reset();
+        own_bell.reset();
+        reader_bell.reset();
+        reader_pidfd.reset();
+        seg.file.reset();
+        open = false;
+        if (!failed) failed = errc::closed;
+    }
+
+    segment seg;
+    std::string path;  // empty: no name
+    uri address;
+    wait_plan plan;
+    bool shared;
+    std::uint64_t forks_at_open;
+    diagnostics why;
+    mapping reader_map, doorbell_map, lane_map, ring_map;
+    const shm_layout::reader_page* reader = nullptr;
+    shm_layout::doorbell_page* doorbell = nullptr;
+    lane_page* me = nullptr;
+    std::size_t number = 0;
+    std::uint32_t claim_number = 0;
+    lane_writer<std_atomics> lane;
+    const std::size_t message_bytes_max = seg.shape.message_bytes_max();
+    std::size_t refused = 0;
+    std::uint64_t flushes = 0;
+    std::int64_t looked_ns = 0;
+    error_code failed;
+    readiness ready;
+    socket_bell own_bell, reader_bell;
+    unique_fd reader_pidfd;  // or a clock
+    bool by_clock = false;
+    bool loaned = false;
+    bool used = false;
+    bool open = true;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

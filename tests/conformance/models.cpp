@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+// Every model of the transport concept, one line each.
+#include "conformance/transport.hpp"
+
+#include <parley/testing/archetypes.hpp>
+#include <parley/testing/faulty.hpp>
+#include <parley/transport/inproc.hpp>
+#include <parley/transport/pipe.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
+
+namespace conformance {
+namespace {
+
+using parley::uri;
+using parley::testing::archetype;
+using parley::testing::faulty;
+using directory = parley_test::temporary_directory;
+
+/// A pipe whose ends are opened by descriptor, as after exec: so each end may have its own type.
+class descriptors_place final : public place {
+public:
+    result<ends> open(parley::message_type out, parley::message_type in,
+                      parley::diagnostics& why) override {
+        int fds[2];
+        REQUIRE(::pipe(fds) == 0);
+        const parley::pipe::options o{.message_bytes_max = 100'000};
+        auto source = parley::pipe(fds[0], o).open_source({in, parley::expired, &why});
+        auto sink = parley::pipe(fds[1], o).open_sink({out, parley::expired, &why});
+        REQUIRE((source && sink));
+        return ends{any_sink(std::move(*sink)), any_source(std::move(*source))};
+    }
+};
+
+parley::shm::options small_segment() { return {.capacity_bytes = 1 << 16, .writers_max = 5}; }
+
+template <parley::uds::kind Kind>
+parley::uds socket_file(const std::string&, directory& d) {
+    return parley::uds(d / "s", {.type = Kind, .message_bytes_max = 50'000});
+}
+template <parley::uds::kind Kind>
+parley::uds abstract_socket(const std::string& n, directory&) {
+    return parley::uds("@" + n, {.type = Kind, .message_bytes_max = 50'000});
+}
+parley::uds uds_pair(parley::uds::kind k) {
+    return parley::uds(parley::uds::options{.type = k, .message_bytes_max = 50'000});
+}
+
+std::vector<model> all_models() {
+    const parley::pipe::options piped{.message_bytes_max = 100'000};
+    using parley::shm;
+    const auto parking = [](const std::string& n, directory&) {
+        return shm(n, {.capacity_bytes = 1 << 14, .writers_max = 5, .wait = parley::waiting::park});
+    };
+    using by_uri = parley::any_transport<parley::transport_list<shm, parley::uds>>;
+    std::vector<model> all{
+        by_pair("pipe", parley::pipe(piped)),
+        {"pipe, by descriptor", [] { return std::make_unique<descriptors_place>(); }, false},
+        by_name("shm, named", [](const std::string& n,
+                                 directory&) { return shm(n, small_segment()); }),
+        by_name("shm, named, parking", parking),
+        by_name("shm, in a directory",
+                [](const std::string& n, directory& d) {
+                    auto o = small_segment();
+                    o.directory = d.path().string();
+                    return shm(n, o);
+                }),
+        by_pair("shm, anonymous", shm(small_segment())),
+        by_name("inproc",
+                [](const std::string& n, directory&) {
+                    return parley::inproc(n, {.capacity_bytes = 1 << 16});
+                }),
+        by_name("shm, by uri",
+                [](const std::string& n, directory&) {
+                    return by_uri(uri("shm://" + n + "?capacity_bytes=65536&writers_max=3"));
+                }),
+        by_name("uds, stream", socket_file<parley::uds::stream>),
+        by_name("uds, seqpacket", socket_file<parley::uds::seqpacket>),
+        by_name("uds, datagram", socket_file<parley::uds::datagram>),
+        by_name("uds, abstract stream", abstract_socket<parley::uds::stream>),
+        by_name("uds, abstract datagram", abstract_socket<parley::uds::datagram>),
+        by_pair("uds, pair of streams", uds_pair(parley::uds::stream)),
+        by_pair("uds, pair of packets", uds_pair(parley::uds::seqpacket)),
+        by_pair("uds, pair of datagrams", uds_pair(parley::uds::datagram)),
+        by_name("uds, by uri",
+                [](const std::string&, directory& d) {
+                    return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=50000"));
+                }),
+        by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
+        by_name("faulty shm, without a fault",
+                [](const std::string& n, directory&) {
+                    return faulty<shm>{shm(n, small_segment())};
+                }),
+        by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
+    };
+    for (auto& m : all) m.across = m.name != "archetype" && m.name != "inproc";
+    return all;
+}
+
+}  // namespace
+
+const std::vector<model>& models() {
+    static const std::vector<model> all = all_models();
+    return all;
+}
+
+}  // namespace conformance
