@@ -93,7 +93,13 @@ std::vector<model> all_models() {
                 }),
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
-    for (auto& m : all) m.across = m.name != "archetype" && m.name != "inproc";
+    for (auto& m : all) {
+        // What is opened by descriptor belongs to this process from the start.
+        m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
+        for (const char* part : {"faulty", "by uri", "by descriptor", "directory", "abstract"}) {
+            m.variation |= m.name.find(part) != std::string::npos;
+        }
+    }
     return all;
 }
 

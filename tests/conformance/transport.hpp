@@ -31,14 +31,6 @@
 #include <utility>
 #include <vector>
 
-/// A result in the words of a failed check.
-template <class T>
-struct Catch::StringMaker<boost::system::result<T>> {
-    static std::string convert(const boost::system::result<T>& r) {
-        return r ? "a value" : r.error().message();
-    }
-};
-
 namespace conformance {
 
 using parley::any_sink;
@@ -96,7 +88,7 @@ struct model {
     std::function<std::unique_ptr<place>()> make;
     bool named = true;          ///< both ends can be opened one by one
     bool across = true;         ///< works between processes
-    bool allocates = false;     ///< may allocate in steady state
+    bool variation = false;     ///< of a model above it: long tests make it short
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.

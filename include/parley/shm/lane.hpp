@@ -84,7 +84,8 @@ private:
     void look_at_head() noexcept {
         // Acquire pairs with the reader's store: its reads of the old messages are over.
         const auto h = Atomics::load(cursor_->head, std::memory_order_seq_cst);
-        if (h > head_ && h <= tail_) head_ = h;  // anything else is a reader that lies
+        const bool aligned = ((h - shape_.first()) & (shape_.alignment - 1)) == 0;
+        if (h > head_ && h <= tail_ && aligned) head_ = h;  // anything else is a reader that lies
     }
     void publish(shm_layout::record k, std::size_t n) noexcept {
         const auto next = tail_ + shape_.stride(n);
