@@ -15,7 +15,7 @@ using file = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 void read_into(parley::sender<block, parley::inproc> out, std::FILE* from) {
     const std::size_t most = std::min<std::size_t>(128 * 1024, out.limits().message_bytes_max);
     for (;;) {
-        auto l = out.loan_bytes(most).value();  // the bytes are read to where the other thread looks
+        auto l = out.loan_bytes(most).value();  // read to where the other looks
         const auto n = std::fread(l.bytes().data(), 1, most, from);
         if (n == 0) break;
         l.shrink(n);
