@@ -24,7 +24,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -194,12 +193,10 @@ private:
         return one;
     }
 };
-/// CHECK for any thread.
-inline bool expect(bool holds_true,
-                   std::source_location here = std::source_location::current()) {
-    if (!holds_true) {
-        complaints::add(std::string(here.file_name()) + ':' + std::to_string(here.line()));
-    }
+/// CHECK for any thread. (std::source_location is not there with every clang.)
+inline bool expect(bool holds_true, const char* file = __builtin_FILE(),
+                   int line = __builtin_LINE()) {
+    if (!holds_true) complaints::add(std::string(file) + ':' + std::to_string(line));
     return holds_true;
 }
 
