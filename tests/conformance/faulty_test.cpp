@@ -77,8 +77,8 @@ template <class Address, class Make>
 void every_fault(std::string_view name, Make make) {
     DYNAMIC_SECTION(name) {
         const parley_test::watchdog dog(std::string("faults / ") + std::string(name));
-        for (const auto with : {parley::error_code(errc::would_block),
-                                parley::error_code(errc::out_of_resources)}) {
+        for (const auto with :
+             {parley::error_code(errc::would_block), parley::error_code(errc::out_of_resources)}) {
             for (std::uint8_t v = 0; v < parley::testing::verbs; ++v) {
                 bool struck = true;
                 for (std::uint64_t n = 0; struck; ++n) {
@@ -114,7 +114,7 @@ void every_fault(std::string_view name, Make make) {
 
 }  // namespace
 
-TEST_CASE("faulty: whichever call fails, the error is told, nothing leaks and what was sent comes") {
+TEST_CASE("faulty: whichever call fails, it is told, nothing leaks and what was sent comes") {
     static std::atomic<int> number{0};
     const auto fresh = [] {
         return "faulty" + std::to_string(++number) + "." + std::to_string(::getpid());
@@ -123,6 +123,6 @@ TEST_CASE("faulty: whichever call fails, the error is told, nothing leaks and wh
     every_fault<parley::pipe>("pipe", [] { return parley::pipe(); });
     every_fault<parley::shm>("shm", [] { return parley::shm(); });
     every_fault<parley::uds>("uds", [] { return parley::uds(); });
-    every_fault<parley::testing::archetype>(
-        "archetype", [&] { return parley::testing::archetype{fresh()}; });
+    every_fault<parley::testing::archetype>("archetype",
+                                            [&] { return parley::testing::archetype{fresh()}; });
 }

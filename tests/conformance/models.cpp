@@ -56,8 +56,8 @@ std::vector<model> all_models() {
     std::vector<model> all{
         by_pair("pipe", parley::pipe(piped)),
         {"pipe, by descriptor", [] { return std::make_unique<descriptors_place>(); }, false},
-        by_name("shm, named", [](const std::string& n,
-                                 directory&) { return shm(n, small_segment()); }),
+        by_name("shm, named",
+                [](const std::string& n, directory&) { return shm(n, small_segment()); }),
         by_name("shm, named, parking", parking),
         by_name("shm, in a directory",
                 [](const std::string& n, directory& d) {
@@ -87,10 +87,9 @@ std::vector<model> all_models() {
                     return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=70000"));
                 }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
-        by_name("faulty shm, without a fault",
-                [](const std::string& n, directory&) {
-                    return faulty<shm>{shm(n, small_segment())};
-                }),
+        by_name(
+            "faulty shm, without a fault",
+            [](const std::string& n, directory&) { return faulty<shm>{shm(n, small_segment())}; }),
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
     for (auto& m : all) {

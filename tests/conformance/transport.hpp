@@ -93,9 +93,9 @@ public:
 struct model {
     std::string name;
     std::function<std::unique_ptr<place>()> make;
-    bool named = true;          ///< both ends can be opened one by one
-    bool across = true;         ///< works between processes
-    bool variation = false;     ///< of a model above it: long tests make it short
+    bool named = true;       ///< both ends can be opened one by one
+    bool across = true;      ///< works between processes
+    bool variation = false;  ///< of a model above it: long tests make it short
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.
@@ -160,7 +160,8 @@ private:
 /// A model whose ends find each other by a name: `make(unique_text, fresh_directory)`.
 template <class Make>
 [[nodiscard]] model by_name(std::string name, Make make) {
-    using address = decltype(make(std::string(), std::declval<parley_test::temporary_directory&>()));
+    using directory = parley_test::temporary_directory;
+    using address = decltype(make(std::string(), std::declval<directory&>()));
     return {std::move(name), [make] { return std::make_unique<named_place<address>>(make); }};
 }
 /// A model that makes both ends at once.

@@ -289,8 +289,7 @@ TEST_CASE("bad input: a stream that ends in a frame is peer_lost in mid-message"
         REQUIRE(::pipe(fds) == 0);
         auto in = parley::open_receiver<number>(parley::pipe(fds[0])).value();
         std::array<std::byte, parley::frame::hello_bytes_max> hello;
-        const auto n =
-            parley::frame::write_hello(hello.data(), parley::codec<number>::type, 1, 2);
+        const auto n = parley::frame::write_hello(hello.data(), parley::codec<number>::type, 1, 2);
         REQUIRE(::write(fds[1], hello.data(), n) == static_cast<ssize_t>(n));
         std::array<std::byte, 32> frame{};
         parley::frame::write_header(frame.data(), parley::frame::kind::message, 24);

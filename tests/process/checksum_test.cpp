@@ -68,9 +68,9 @@ void campaign_over(const model& m, std::uint64_t count, std::size_t most) {
         all.emplace_back([&, w] {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
             if (both) (void)both->source.close(parley::never);
-            return send_all(both ? std::move(both->sink)
-                                 : at->sender(apples, parley::never, why).value(),
-                            w, count / writers, most);
+            return send_all(
+                both ? std::move(both->sink) : at->sender(apples, parley::never, why).value(), w,
+                count / writers, most);
         });
     }
     if (both) {
