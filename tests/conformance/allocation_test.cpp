@@ -28,7 +28,9 @@ TEST_CASE("transport: steady state allocates nothing") {
         bool right = true;
         const auto rounds = [&](std::uint64_t count) {
             for (std::uint64_t i = 0; i < count; ++i) {
-                for (std::uint64_t k = 0; k < 3; ++k) right &= send(both.sink, n, i + k).has_value();
+                for (std::uint64_t k = 0; k < 3; ++k) {
+                    right &= send(both.sink, n, i + k).has_value();
+                }
                 right &= both.source.wait(parley::never).has_value();
                 for (std::uint64_t k = 0; k < 3; ++k) right &= receives(both.source, n, i + k);
                 right &= !both.source.try_receive();

@@ -93,7 +93,8 @@ TEST_CASE("transport: more senders than writers_max are refused in words, until 
         CHECK(!why.empty());
         if (!both.source.limits().successors) return;
         REQUIRE(both.sink.close(parley::never));
-        CHECK(error_of(both.source.try_receive()) == (others.empty() ? errc::closed : errc::would_block));
+        const auto told = error_of(both.source.try_receive());
+        CHECK(told == (others.empty() ? errc::closed : errc::would_block));
         auto next = at->sender();
         REQUIRE(send(next, 10, 1));
         CHECK(receives(both.source, 10, 1));

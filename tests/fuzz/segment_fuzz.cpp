@@ -78,8 +78,7 @@ void drain_lane(input from, std::uint8_t shaped, std::uint16_t start) {
     for (int i = 0; i < 3; ++i) {
         const auto room = writer.try_loan(shaped);
         if (room.data() == nullptr) break;
-        PARLEY_ASSERT(room.data() >= bytes &&
-                      room.data() + room.size() <= bytes + 2 * s.capacity);
+        PARLEY_ASSERT(room.data() >= bytes && room.data() + room.size() <= bytes + 2 * s.capacity);
         std::fill(room.begin(), room.end(), std::byte{1});
         writer.commit(room.size());
         cursor.head = cursor.head * 3 + start;  // a reader that lies

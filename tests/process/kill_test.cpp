@@ -202,8 +202,9 @@ void rounds_of(std::string_view test, one_round round, unsigned normal, unsigned
     for (const auto& m : models()) {
         if (!m.across || !m.make()->open().sink.limits().reports_peer_loss) continue;
         DYNAMIC_SECTION(m.name) {
-            const unsigned rounds =
-                parley_test::campaign() ? full : m.variation ? normal / 7 + 1 : normal;
+            const unsigned rounds = parley_test::campaign() ? full
+                                    : m.variation           ? normal / 7 + 1
+                                                            : normal;
             const parley_test::watchdog dog(std::string(test) + " / " + m.name,
                                             std::chrono::seconds(30 + rounds));
             parley::random r(std::hash<std::string>()(m.name));

@@ -131,7 +131,9 @@ TEST_CASE("shm: senders that are killed at any moment leave every lane to the ne
             started.open();
             for (;;) {
                 auto out = sink_at(tiny(name));
-                for (int i = 0; i < 5; ++i) (void)send(out, "to whom it may concern", parley::expired);
+                for (int i = 0; i < 5; ++i) {
+                    (void)send(out, "to whom it may concern", parley::expired);
+                }
             }
         });
         started.pass();
