@@ -37,8 +37,7 @@ asio::awaitable<void> watch(parley::async_receiver<tick, parley::pipe> in) {
         } else if (auto [ec, t] = std::get<0>(first); !ec) {
             std::printf("tick %u at %.2f\n", t.id, t.price);
         } else {
-            std::printf("%s\n", ec.message().c_str());
-            co_return;
+            co_return void(std::printf("%s\n", ec.message().c_str()));
         }
     }
 }

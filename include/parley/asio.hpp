@@ -190,7 +190,7 @@ public:
         static_assert(std::is_default_constructible_v<T>,
                       "parley: a handler is called with T() after an error, so T needs a default "
                       "constructor; async_borrow works without");
-        return drive::start(this->core_, drive::receive_step<T, decode>{}, d, token);
+        return drive::start<Token>(this->core_, drive::receive_step<T, decode>{}, d, token);
     }
     /// The next message where it lies: void(error_code, borrowed_type).
     template <detail::token Token = default_token>
@@ -199,7 +199,8 @@ public:
     }
     template <detail::token Token = default_token>
     auto async_borrow(deadline d, Token&& token = Token()) {
-        return drive::start(this->core_, drive::receive_step<borrowed_type, look_at>{}, d, token);
+        return drive::start<Token>(this->core_, drive::receive_step<borrowed_type, look_at>{}, d,
+                                   token);
     }
 
     /// Closes at once; the operation under way ends with operation_aborted.
@@ -269,8 +270,8 @@ public:
     template <detail::token Token = default_token>
     auto async_send(T value, deadline d, Token&& token = Token()) {
         using message = detail::outgoing<T>;
-        return drive::start(this->core_, drive::send_step<message>{message(std::move(value))}, d,
-                            token);
+        return drive::start<Token>(this->core_,
+                                   drive::send_step<message>{message(std::move(value))}, d, token);
     }
     /// Waits until everything sent is on its way, then tells the receiver that this sender is done:
     /// void(error_code). After timed_out or operation_aborted it is still open; close again.
@@ -280,7 +281,7 @@ public:
     }
     template <detail::token Token = default_token>
     auto async_close(deadline d, Token&& token = Token()) {
-        return drive::start(this->core_, drive::close_step{}, d, token);
+        return drive::start<Token>(this->core_, drive::close_step{}, d, token);
     }
 };
 

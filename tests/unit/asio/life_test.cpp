@@ -420,6 +420,7 @@ TEST_CASE("async end: a context may stop, start again, and be destroyed with a w
         io.restart();
         while (got == 0) io.run_one();
         CHECK(got == 1);
+        io.restart();
         ain.async_receive(1h, [&](error_code, number) { called = true; });
         aout.async_send(std::string(1 << 18, 'x'), asio::detached);
         io.poll();
