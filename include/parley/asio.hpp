@@ -9,6 +9,7 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/deferred.hpp>
 #include <boost/asio/execution/executor.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/system/system_error.hpp>
 
 #include <concepts>
@@ -150,14 +151,16 @@ private:
 /// Cancellation: terminal, partial and total all mean the same: an operation that was cancelled
 /// before its message left the transport never takes one and ends with operation_aborted. A message
 /// leaves the transport in the handler invocation that calls the completion handler, never before.
-/// So `co_await (ain.async_receive(use_awaitable) || timer.async_wait(use_awaitable))` drops none,
-/// whoever wins. What hangs behind a completed operation is not the channel's to protect: in
-/// `(a || b) || c`, which is what `a || b || c` means, the inner pair completes only when its loser
-/// has, and if `c` wins in between, the operator drops what the pair had. For three and more say
-/// `experimental::make_parallel_group(…)`, which hands over every result, or wrap the receive and
-/// everything that must follow it in one coroutine that is not raced.
-/// Errors: those of receiver; in_use; operation_aborted; out_of_resources (descriptors). After an
-/// error the value is T().
+/// So a race drops no message, whoever wins:
+///     constexpr auto tuple = asio::as_tuple(asio::use_awaitable);
+///     auto first = co_await (ain.async_receive(tuple) || timer.async_wait(tuple));
+/// The tuple matters: without it `||` takes an error, such as the end of the channel, for no
+/// completion, waits for the timer and swallows the error. What comes after a completion is not the
+/// channel's to protect. `a || b || c` means `(a || b) || c`: the pair completes only when its
+/// loser did, and if `c` completes in between, the operator drops what the pair had. For three or
+/// more say experimental::make_parallel_group(a, b, c), which hands over every result. Errors:
+/// those of receiver; in_use; operation_aborted; out_of_resources (descriptors). After an error the
+/// value is T().
 template <class T, transport Address, class Executor = boost::asio::any_io_executor>
 class async_receiver : public detail::async_end<receiver<T, Address>, Executor> {
     using base = detail::async_end<receiver<T, Address>, Executor>;
@@ -187,7 +190,7 @@ public:
         static_assert(std::is_default_constructible_v<T>,
                       "parley: a handler is called with T() after an error, so T needs a default "
                       "constructor; async_borrow works without");
-        return drive::start(this->core_, drive::receive_step<T, decode>{}, d, token);
+        return drive::start<Token>(this->core_, drive::receive_step<T, decode>{}, d, token);
     }
     /// The next message where it lies: void(error_code, borrowed_type).
     template <detail::token Token = default_token>
@@ -196,7 +199,8 @@ public:
     }
     template <detail::token Token = default_token>
     auto async_borrow(deadline d, Token&& token = Token()) {
-        return drive::start(this->core_, drive::receive_step<borrowed_type, look_at>{}, d, token);
+        return drive::start<Token>(this->core_, drive::receive_step<borrowed_type, look_at>{}, d,
+                                   token);
     }
 
     /// Closes at once; the operation under way ends with operation_aborted.
@@ -266,8 +270,8 @@ public:
     template <detail::token Token = default_token>
     auto async_send(T value, deadline d, Token&& token = Token()) {
         using message = detail::outgoing<T>;
-        return drive::start(this->core_, drive::send_step<message>{message(std::move(value))}, d,
-                            token);
+        return drive::start<Token>(this->core_,
+                                   drive::send_step<message>{message(std::move(value))}, d, token);
     }
     /// Waits until everything sent is on its way, then tells the receiver that this sender is done:
     /// void(error_code). After timed_out or operation_aborted it is still open; close again.
@@ -277,7 +281,7 @@ public:
     }
     template <detail::token Token = default_token>
     auto async_close(deadline d, Token&& token = Token()) {
-        return drive::start(this->core_, drive::close_step{}, d, token);
+        return drive::start<Token>(this->core_, drive::close_step{}, d, token);
     }
 };
 

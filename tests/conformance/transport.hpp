@@ -30,14 +30,6 @@
 #include <utility>
 #include <vector>
 
-/// A result in the words of a failed check.
-template <class T>
-struct Catch::StringMaker<boost::system::result<T>> {
-    static std::string convert(const boost::system::result<T>& r) {
-        return r ? "a value" : r.error().message();
-    }
-};
-
 namespace conformance {
 
 using parley::any_sink;

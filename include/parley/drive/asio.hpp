@@ -307,9 +307,11 @@ struct signature<void> {
     using type = void(error_code);
 };
 
-/// Starts the operation with a completion token.
-template <class Attached, class Step, class Token>
-auto start(const std::shared_ptr<Attached>& a, Step step, deadline until, Token& token) {
+/// Starts the operation with a completion token; `Token` is a reference for one that is to be
+/// copied, not moved.
+template <class Token, class Attached, class Step>
+auto start(const std::shared_ptr<Attached>& a, Step step, deadline until,
+           std::remove_reference_t<Token>& token) {
     PARLEY_ASSERT(a != nullptr);  // an end that was moved from starts nothing
     using signature = typename signature<typename Step::value_type>::type;
     return boost::asio::async_compose<Token, signature>(

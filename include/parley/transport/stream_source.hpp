@@ -79,6 +79,8 @@ public:
         core& c = *core_;
         if (!c.borrowed && c.reader.ready()) [[likely]]
             return {};
+        if (until == never && c.read_a_message()) [[likely]]
+            return {};
         return wait_slowly(until);
     }
 
@@ -145,14 +147,6 @@ private:
 
     [[gnu::noinline]] result<void> wait_slowly(time_point until) {
         core& c = *core_;
-        // The usual case first: as long as it takes, until a message is whole.
-        while (until == never && c.plain && !c.failed_before && !c.borrowed) {
-            const auto to = c.reader.room(c.io.packet_bytes_max());
-            const auto n = c.io.read(to.data(), to.size(), reading::blocking);
-            if (n <= 0) break;
-            c.reader.filled(static_cast<std::size_t>(n));
-            if (c.reader.ready()) return c.ready.raise();
-        }
         c.use();
         if (c.borrowed) return wait_for(c.io.descriptor(), POLLIN, until);
         while (!c.failed && !c.at_eof && !c.has_more()) {
@@ -180,6 +174,19 @@ private:
             used = true;
             guard_against_fork();
             plain = options.frames == framing::parley;
+        }
+
+        /// The usual case of a wait: as long as it takes, until a message is whole. False if there
+        /// is something else to see to.
+        [[gnu::noinline]] bool read_a_message() {
+            while (plain && !failed_before && !borrowed && !ready.made()) {
+                const auto to = reader.room(io.packet_bytes_max());
+                const auto n = io.read(to.data(), to.size(), reading::blocking);
+                if (n <= 0) return false;
+                reader.filled(static_cast<std::size_t>(n));
+                if (reader.ready()) return true;
+            }
+            return false;
         }
 
         result<bytes> next() {

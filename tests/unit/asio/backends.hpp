@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+// The same channel over every backend, and what the tests of asynchronous ends share.
+#pragma once
+
+#include <parley/asio.hpp>
+#include <parley/transport/all.hpp>
+#include <parley/transport/uds.hpp>
+
+#include "support/catch.hpp"
+#include "support/unique.hpp"
+#include "support/watchdog.hpp"
+
+#include <boost/asio/io_context.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace parley_test {
+
+namespace asio = boost::asio;
+
+/// A channel whose two ends are open, and what has to live as long.
+template <class T, class Address>
+struct opened {
+    parley::sender<T, Address> tx;
+    parley::receiver<T, Address> rx;
+};
+
+template <class T, class Address>
+opened<T, Address> opened_at(const Address& at) {
+    auto rx = parley::open_receiver<T>(at).value();
+    auto tx = parley::open_sender<T>(at).value();
+    return {std::move(tx), std::move(rx)};
+}
+template <class T, class Address>
+opened<T, Address> opened_pair(const Address& at) {
+    auto c = parley::make_channel<T>(at).value();
+    return {std::move(c.tx), std::move(c.rx)};
+}
+
+/// Each makes channels; Catch names the test after the type.
+struct over_pipe {
+    template <class T>
+    auto open() {
+        return opened_pair<T>(parley::pipe({.capacity_bytes = 4096}));
+    }
+};
+struct over_shm {
+    unique_name name{"asio"};
+    template <class T>
+    auto open() {
+        return opened_at<T>(parley::shm{name.text(), {.capacity_bytes = 4096}});
+    }
+};
+struct over_shm_pair {
+    template <class T>
+    auto open() {
+        return opened_pair<T>(parley::shm({.capacity_bytes = 4096}));
+    }
+};
+struct over_inproc {
+    unique_name name{"asio"};
+    template <class T>
+    auto open() {
+        return opened_at<T>(parley::inproc{name.text(), {.capacity_bytes = 4096}});
+    }
+};
+template <parley::uds::kind Kind>
+struct over_uds {
+    temporary_directory dir;
+    template <class T>
+    auto open() {
+        return opened_at<T>(parley::uds{dir / "s", {.type = Kind}});
+    }
+};
+using over_uds_stream = over_uds<parley::uds::stream>;
+using over_uds_seqpacket = over_uds<parley::uds::seqpacket>;
+using over_uds_datagram = over_uds<parley::uds::datagram>;
+struct over_uds_pair {
+    template <class T>
+    auto open() {
+        return opened_pair<T>(parley::uds{});
+    }
+};
+struct over_uri {
+    temporary_directory dir;
+    template <class T>
+    auto open() {
+        using address = parley::any_transport<parley::transport_list<parley::shm, parley::uds>>;
+        return opened_at<T>(address(parley::uri{"unix://" + (dir / "s")}));
+    }
+};
+
+#define PARLEY_EVERY_BACKEND                                                                     \
+    parley_test::over_pipe, parley_test::over_shm, parley_test::over_shm_pair,                   \
+        parley_test::over_inproc, parley_test::over_uds_stream, parley_test::over_uds_seqpacket, \
+        parley_test::over_uds_datagram, parley_test::over_uds_pair, parley_test::over_uri
+
+}  // namespace parley_test
