@@ -206,7 +206,7 @@ TEST_CASE("transport: a receiver of any type takes what comes") {
 
 TEST_CASE("transport: messages lie as their type's alignment wants, where memory is shared") {
     each_model("messages lie as", [](const model& m) {
-        for (const std::size_t alignment : {8, 16, 64, 256}) {
+        for (const std::size_t alignment : {8U, 16U, 64U, 256U}) {
             auto type = apples;
             type.alignment = alignment;
             auto at = m.make();

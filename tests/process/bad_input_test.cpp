@@ -317,12 +317,16 @@ TEST_CASE("bad input: a dead reader is an error, not a SIGPIPE, whatever was the
         child c([&] {
             ::signal(SIGPIPE, SIG_DFL);
             auto both = parley::make_channel<number>(address).value();
+            gate sent;
             child reader([&] {
                 (void)both.tx.close();
-                return both.rx.receive().value() == 7 ? 0 : 1;
+                const bool right = both.rx.receive().value() == 7;
+                sent.pass();  // a reader that dies at once may be noticed by that very send
+                return right ? 0 : 1;
             });
             (void)both.rx.close();
             if (!both.tx.send(7)) return 1;
+            sent.open();
             if (reader.wait() != 0) return 2;
             for (;;) {
                 const auto told = both.tx.send(8);
@@ -330,6 +334,7 @@ TEST_CASE("bad input: a dead reader is an error, not a SIGPIPE, whatever was the
                 return told.error() == errc::peer_lost && !both.tx.why().empty() ? 0 : 3;
             }
         });
+        INFO(address.to_uri().text());
         CHECK(c.wait() == 0);
     };
     check(parley::pipe());

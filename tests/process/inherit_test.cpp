@@ -225,7 +225,8 @@ TEST_CASE("exec: an end that is handed over is opened by another program from it
         for (const bool other_sends : {true, false}) {
             INFO((other_sends ? "the other sends" : "the other receives"));
             auto both = parley::make_channel<std::uint64_t>(address).value();
-            auto& [tx, rx] = both;
+            auto& tx = both.tx;
+            auto& rx = both.rx;
             const auto at = other_sends ? tx.hand_over() : rx.hand_over();
             REQUIRE(at);
             CHECK_THAT(at->text(), parley_test::contains("fd="));
