@@ -15,6 +15,9 @@ if(PARLEY_SANITIZE)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Instrumented code confuses the flow analysis of g++ even more (see below).
     add_compile_options(-Wno-maybe-uninitialized)
+  elseif(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 17)
+    # Its check of function types puts data into coroutines that the assembler refuses.
+    add_compile_options(-fno-sanitize=function)
   endif()
 endif()
 
