@@ -227,6 +227,9 @@ private:
     void complete(Self& self, result<value_type> answer) {
         if constexpr (Step::may_leave_bytes) {
             if (turn_.is_mine() && !turn_->is_gone()) {
+                // Who waits to push bytes that are gone would wait for ever: a closed end is
+                // never ready again.
+                if (turn_->flushing_ && !turn_->bytes_left_) turn_->wake();
                 turn_->flush_later(boost::asio::get_associated_executor(self));
             }
         }
