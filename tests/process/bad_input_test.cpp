@@ -94,7 +94,10 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
 
 TEST_CASE("bad input: names that are too long, empty or of several parts are refused") {
     for (const auto& name : {std::string(201, 'x'), std::string(), std::string("a/b")}) {
-        refuses(shm(name), errc::invalid_argument, "wants 1 to 200 characters and no '/'");
+        // Without a name a receiver makes a memfd; a sender finds none.
+        if (!name.empty()) {
+            refuses(shm(name), errc::invalid_argument, "wants 1 to 200 characters and no '/'");
+        }
         refuses_sender(shm(name), errc::invalid_argument, "wants 1 to 200 characters");
     }
     refuses(parley::uds("@" + std::string(200, 'x')), errc::invalid_argument, "");
