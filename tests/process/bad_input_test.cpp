@@ -94,7 +94,8 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
 
 TEST_CASE("bad input: names that are too long, empty or of several parts are refused") {
     for (const auto& name : {std::string(201, 'x'), std::string(), std::string("a/b")}) {
-        if (!name.empty()) {  // a receiver without a name has a memfd
+        // Without a name a receiver makes a memfd; a sender finds none.
+        if (!name.empty()) {
             refuses(shm(name), errc::invalid_argument, "wants 1 to 200 characters and no '/'");
         }
         refuses_sender(shm(name), errc::invalid_argument, "wants 1 to 200 characters");

@@ -56,7 +56,7 @@ int descriptor_of(const parley::uri& at) {
 }  // namespace
 
 TEST_CASE("shm: a memfd handed over a socket carries messages, an end and a death", "[shm]") {
-    parley_test::watchdog guard("shm descriptor");
+    parley_test::watchdog guard("shm: a memfd handed over a socket");
     int line[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) == 0);
     // Forked before the segment exists: only the socket brings it over.
@@ -95,7 +95,7 @@ TEST_CASE("shm: a memfd is sealed, so whoever holds it cannot truncate it", "[sh
 }
 
 TEST_CASE("shm: the holder of a handed memfd does not keep a dead receiver alive", "[shm]") {
-    parley_test::watchdog guard("shm descriptor");
+    parley_test::watchdog guard("shm: a memfd handed over a socket");
     int line[2];
     REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, line) == 0);
     parley_test::child receiver([&] {
