@@ -59,6 +59,8 @@ public:
         thread_.join();
     }
     void stop() { stop_ = true; }
+    /// While it is told to, it sends nothing: what was sent is soon received, and a timer wins.
+    void hold(bool on) { hold_ = on; }
     void seen(number n) { seen_.store(n, std::memory_order_relaxed); }
     /// How many were sent; final once the channel is closed.
     [[nodiscard]] number sent() const { return sent_; }
@@ -66,7 +68,9 @@ public:
 private:
     void run(Sender& out, std::uint64_t seed) {
         parley::random dice(seed);
-        while (!stop_ && out.send(sent_ + 1)) {
+        for (;;) {
+            while (hold_ && !stop_) std::this_thread::yield();
+            if (stop_ || !out.send(sent_ + 1)) break;
             ++sent_;
             if (dice.below(4) != 0) spin(some_time(dice));
             while (!stop_ && sent_ > seen_.load(std::memory_order_relaxed) + 1) {
@@ -76,7 +80,7 @@ private:
         out.close();
     }
 
-    std::atomic<bool> stop_{false};
+    std::atomic<bool> stop_{false}, hold_{false};
     std::atomic<number> sent_{0}, seen_{0};
     std::thread thread_;
 };
@@ -125,6 +129,7 @@ void race_receives(const char* name, Race race) {
             parley::random dice(42);
             asio::steady_timer timer(io);
             for (int i = 0; i < rounds(); ++i) {
+                feed.hold(i % 64 < 8);
                 timer.expires_after(some_time(dice));
                 co_await race(ain, timer, t);
                 feed.seen(t.in.seen);
