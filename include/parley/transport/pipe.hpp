@@ -32,8 +32,9 @@ using detail::framing;
 /// without fork handlers (a bare clone(2)) and holds a copy hides it.
 struct pipe {
     struct options {
-        std::size_t capacity_bytes =
-            0;  ///< of the kernel's buffer; 0: the kernel's default, 64 KiB
+        /// Of the kernel's buffer. 0: 256 KiB where the kernel grants it, else its own default: a
+        /// message of 64 KiB and its header should not have to wait for the reader half-way.
+        std::size_t capacity_bytes = 0;
         std::size_t message_bytes_max = 64 << 20;  ///< longer messages are refused
         framing frame = framing::parley;
     };
@@ -215,6 +216,7 @@ inline result<both_ends<pipe::sink, pipe::source>> pipe::open_both(
         return request.why->fail(detail::last_error(), detail::explain("making a pipe", errno));
     }
     detail::unique_fd in(fds[0]), out(fds[1]);
+    if (with.capacity_bytes == 0) (void)::fcntl(out.get(), F_SETPIPE_SZ, 256 << 10);
     if (with.capacity_bytes != 0 &&
         ::fcntl(out.get(), F_SETPIPE_SZ, static_cast<int>(with.capacity_bytes)) < 0) {
         return request.why->fail(
