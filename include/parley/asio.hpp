@@ -178,7 +178,7 @@ public:
     template <class Other>
     requires std::constructible_from<Executor, Other> async_receiver(
         async_receiver<T, Address, Other>&& other)
-        : async_receiver(Executor(other.get_executor()), other.release()) {}
+        : async_receiver{Executor(other.get_executor()), other.release()} {}  // in this order
 
     /// The next message: void(error_code, T).
     template <detail::token Token = default_token>
@@ -260,7 +260,7 @@ public:
     template <class Other>
     requires std::constructible_from<Executor, Other> async_sender(
         async_sender<T, Address, Other>&& other)
-        : async_sender(Executor(other.get_executor()), other.release()) {}
+        : async_sender{Executor(other.get_executor()), other.release()} {}  // in this order
 
     /// Sends a message: void(error_code).
     template <detail::token Token = default_token>
