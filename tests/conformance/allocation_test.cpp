@@ -28,7 +28,9 @@ TEST_CASE("transport: steady state allocates nothing") {
         bool right = true;
         const auto rounds = [&](std::uint64_t count) {
             for (std::uint64_t i = 0; i < count; ++i) {
-                for (std::uint64_t k = 0; k < 3; ++k) right &= send(both.sink, n, i + k).has_value();
+                for (std::uint64_t k = 0; k < 3; ++k) {
+                    right &= send(both.sink, n, i + k).has_value();
+                }
                 right &= both.source.wait(parley::never).has_value();
                 for (std::uint64_t k = 0; k < 3; ++k) right &= receives(both.source, n, i + k);
                 right &= !both.source.try_receive();
@@ -61,6 +63,12 @@ void* operator new(std::size_t n, std::align_val_t a) {
 }
 void* operator new[](std::size_t n, std::align_val_t a) {
     return counted(n, static_cast<std::size_t>(a));
+}
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+    return counted(n, alignof(std::max_align_t));
+}
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept {
+    return counted(n, alignof(std::max_align_t));
 }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }

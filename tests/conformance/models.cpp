@@ -24,7 +24,7 @@ public:
                       parley::diagnostics& why) override {
         int fds[2];
         REQUIRE(::pipe(fds) == 0);
-        const parley::pipe::options o{.message_bytes_max = 100'000};
+        const parley::pipe::options o{.message_bytes_max = 110'000};
         auto source = parley::pipe(fds[0], o).open_source({in, parley::expired, &why});
         auto sink = parley::pipe(fds[1], o).open_sink({out, parley::expired, &why});
         REQUIRE((source && sink));
@@ -32,22 +32,22 @@ public:
     }
 };
 
-parley::shm::options small_segment() { return {.capacity_bytes = 1 << 16, .writers_max = 5}; }
+parley::shm::options small_segment() { return {.capacity_bytes = 1 << 17, .writers_max = 5}; }
 
 template <parley::uds::kind Kind>
 parley::uds socket_file(const std::string&, directory& d) {
-    return parley::uds(d / "s", {.type = Kind, .message_bytes_max = 50'000});
+    return parley::uds(d / "s", {.type = Kind, .message_bytes_max = 70'000});
 }
 template <parley::uds::kind Kind>
 parley::uds abstract_socket(const std::string& n, directory&) {
-    return parley::uds("@" + n, {.type = Kind, .message_bytes_max = 50'000});
+    return parley::uds("@" + n, {.type = Kind, .message_bytes_max = 70'000});
 }
 parley::uds uds_pair(parley::uds::kind k) {
-    return parley::uds(parley::uds::options{.type = k, .message_bytes_max = 50'000});
+    return parley::uds(parley::uds::options{.type = k, .message_bytes_max = 70'000});
 }
 
 std::vector<model> all_models() {
-    const parley::pipe::options piped{.message_bytes_max = 100'000};
+    const parley::pipe::options piped{.message_bytes_max = 110'000};
     using parley::shm;
     const auto parking = [](const std::string& n, directory&) {
         return shm(n, {.capacity_bytes = 1 << 14, .writers_max = 5, .wait = parley::waiting::park});
@@ -56,8 +56,8 @@ std::vector<model> all_models() {
     std::vector<model> all{
         by_pair("pipe", parley::pipe(piped)),
         {"pipe, by descriptor", [] { return std::make_unique<descriptors_place>(); }, false},
-        by_name("shm, named", [](const std::string& n,
-                                 directory&) { return shm(n, small_segment()); }),
+        by_name("shm, named",
+                [](const std::string& n, directory&) { return shm(n, small_segment()); }),
         by_name("shm, named, parking", parking),
         by_name("shm, in a directory",
                 [](const std::string& n, directory& d) {
@@ -68,11 +68,11 @@ std::vector<model> all_models() {
         by_pair("shm, anonymous", shm(small_segment())),
         by_name("inproc",
                 [](const std::string& n, directory&) {
-                    return parley::inproc(n, {.capacity_bytes = 1 << 16});
+                    return parley::inproc(n, {.capacity_bytes = 1 << 17});
                 }),
         by_name("shm, by uri",
                 [](const std::string& n, directory&) {
-                    return by_uri(uri("shm://" + n + "?capacity_bytes=65536&writers_max=3"));
+                    return by_uri(uri("shm://" + n + "?capacity_bytes=131072&writers_max=3"));
                 }),
         by_name("uds, stream", socket_file<parley::uds::stream>),
         by_name("uds, seqpacket", socket_file<parley::uds::seqpacket>),
@@ -84,16 +84,21 @@ std::vector<model> all_models() {
         by_pair("uds, pair of datagrams", uds_pair(parley::uds::datagram)),
         by_name("uds, by uri",
                 [](const std::string&, directory& d) {
-                    return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=50000"));
+                    return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=70000"));
                 }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
-        by_name("faulty shm, without a fault",
-                [](const std::string& n, directory&) {
-                    return faulty<shm>{shm(n, small_segment())};
-                }),
+        by_name(
+            "faulty shm, without a fault",
+            [](const std::string& n, directory&) { return faulty<shm>{shm(n, small_segment())}; }),
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
-    for (auto& m : all) m.across = m.name != "archetype" && m.name != "inproc";
+    for (auto& m : all) {
+        // What is opened by descriptor belongs to this process from the start.
+        m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
+        for (const char* part : {"faulty", "by uri", "by descriptor", "directory", "abstract"}) {
+            m.variation |= m.name.find(part) != std::string::npos;
+        }
+    }
     return all;
 }
 

@@ -36,7 +36,8 @@ private:
             epoll_event e{};
             const int n = epoll_ >= 0 ? ::epoll_wait(epoll_, &e, 1, milliseconds)
                                       : ::poll(&p, 1, milliseconds);
-            if (n >= 0) return n == 1 && ((epoll_ >= 0 ? e.events : p.revents) & POLLIN) != 0;
+            if (n >= 0 && epoll_ >= 0) return n == 1 && (e.events & EPOLLIN) != 0;
+            if (n >= 0) return n == 1 && (p.revents & POLLIN) != 0;
             if (errno != EINTR) return false;
         }
     }

@@ -103,8 +103,8 @@ TEST_CASE("transport: loan.shrink keeps the first m bytes") {
         auto& out = both.sink;
         auto& in = both.source;
         const std::size_t n = handy(out);
-        for (const std::size_t keep : {n, n - 1, n / 2, std::size_t{9}, std::size_t{1},
-                                       std::size_t{0}}) {
+        for (const std::size_t keep :
+             {n, n - 1, n / 2, std::size_t{9}, std::size_t{1}, std::size_t{0}}) {
             auto l = out.try_loan(n);
             REQUIRE(l);
             fill(l->bytes(), keep);
@@ -218,7 +218,7 @@ TEST_CASE("transport: why holds words on the last error and address prints a uri
     });
 }
 
-TEST_CASE("transport: a moved-from end may be destroyed and assigned to, and an assigned end ends") {
+TEST_CASE("transport: a moved-from end may be destroyed or assigned to, and an assigned end ends") {
     each_model("a moved-from end", [](const model& m) {
         auto at = m.make(), there = m.make();
         auto one = at->open();

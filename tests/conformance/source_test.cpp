@@ -93,7 +93,8 @@ TEST_CASE("transport: more senders than writers_max are refused in words, until 
         CHECK(!why.empty());
         if (!both.source.limits().successors) return;
         REQUIRE(both.sink.close(parley::never));
-        CHECK(error_of(both.source.try_receive()) == (others.empty() ? errc::closed : errc::would_block));
+        const auto told = error_of(both.source.try_receive());
+        CHECK(told == (others.empty() ? errc::closed : errc::would_block));
         auto next = at->sender();
         REQUIRE(send(next, 10, 1));
         CHECK(receives(both.source, 10, 1));
@@ -205,7 +206,7 @@ TEST_CASE("transport: a receiver of any type takes what comes") {
 
 TEST_CASE("transport: messages lie as their type's alignment wants, where memory is shared") {
     each_model("messages lie as", [](const model& m) {
-        for (const std::size_t alignment : {8, 16, 64, 256}) {
+        for (const std::size_t alignment : {8U, 16U, 64U, 256U}) {
             auto type = apples;
             type.alignment = alignment;
             auto at = m.make();

@@ -24,20 +24,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
-
-/// A result in the words of a failed check.
-template <class T>
-struct Catch::StringMaker<boost::system::result<T>> {
-    static std::string convert(const boost::system::result<T>& r) {
-        return r ? "a value" : r.error().message();
-    }
-};
 
 namespace conformance {
 
@@ -94,9 +85,9 @@ public:
 struct model {
     std::string name;
     std::function<std::unique_ptr<place>()> make;
-    bool named = true;          ///< both ends can be opened one by one
-    bool across = true;         ///< works between processes
-    bool allocates = false;     ///< may allocate in steady state
+    bool named = true;       ///< both ends can be opened one by one
+    bool across = true;      ///< works between processes
+    bool variation = false;  ///< of a model above it: long tests make it short
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.
@@ -161,7 +152,8 @@ private:
 /// A model whose ends find each other by a name: `make(unique_text, fresh_directory)`.
 template <class Make>
 [[nodiscard]] model by_name(std::string name, Make make) {
-    using address = decltype(make(std::string(), std::declval<parley_test::temporary_directory&>()));
+    using directory = parley_test::temporary_directory;
+    using address = decltype(make(std::string(), std::declval<directory&>()));
     return {std::move(name), [make] { return std::make_unique<named_place<address>>(make); }};
 }
 /// A model that makes both ends at once.
@@ -194,12 +186,10 @@ private:
         return one;
     }
 };
-/// CHECK for any thread.
-inline bool expect(bool holds_true,
-                   std::source_location here = std::source_location::current()) {
-    if (!holds_true) {
-        complaints::add(std::string(here.file_name()) + ':' + std::to_string(here.line()));
-    }
+/// CHECK for any thread. (std::source_location is not there with every clang.)
+inline bool expect(bool holds_true, const char* file = __builtin_FILE(),
+                   int line = __builtin_LINE()) {
+    if (!holds_true) complaints::add(std::string(file) + ':' + std::to_string(line));
     return holds_true;
 }
 

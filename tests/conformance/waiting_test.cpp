@@ -6,7 +6,7 @@ using namespace conformance;
 
 namespace {
 
-TEST_CASE("transport: a source's wait ends with its deadline, not before, and an expired one tries") {
+TEST_CASE("transport: a source's wait ends with its deadline, not before; an expired one tries") {
     each_model("a source's wait ends", [](const model& m) {
         auto at = m.make();
         auto both = at->open();
@@ -48,8 +48,9 @@ TEST_CASE("transport: a sink's wait ends with its deadline, not before, and with
     });
 }
 
-TEST_CASE("transport: a deadline of zero tries, a duration ends in timed_out, and a send that "
-          "timed out never arrives") {
+TEST_CASE(
+    "transport: a deadline of zero tries, a duration ends in timed_out, and a send that "
+    "timed out never arrives") {
     each_model("a deadline of zero", [](const model& m) {
         auto at = m.make();
         auto both = at->open();
@@ -137,9 +138,8 @@ TEST_CASE("transport: a parked sender wakes when the receiver closes") {
             auto both = at->open();
             const std::size_t n = handy(both.sink);
             (void)fill_up(both.sink, n);
-            worker sender([&] {
-                expect(error_of(send(both.sink, n, 0)) == parley::condition::gone);
-            });
+            worker sender(
+                [&] { expect(error_of(send(both.sink, n, 0)) == parley::condition::gone); });
             sender.until_asleep();
             REQUIRE(both.source.close(parley::never));
             sender.join();

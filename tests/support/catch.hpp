@@ -11,6 +11,8 @@
 #define PARLEY_TEST_CATCH_3 0
 #endif
 
+#include <boost/system/result.hpp>
+
 #include <string>
 
 namespace parley_test {
@@ -25,3 +27,11 @@ inline auto contains(const std::string& words) {
 }
 
 }  // namespace parley_test
+
+/// A result in an assertion prints its error, or that it has a value: not every value prints.
+template <class T>
+struct Catch::StringMaker<boost::system::result<T>> {
+    static std::string convert(const boost::system::result<T>& r) {
+        return r ? "a value" : "error: " + r.error().message();
+    }
+};

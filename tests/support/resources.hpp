@@ -26,8 +26,8 @@ struct resources {
         std::ifstream maps("/proc/self/maps");
         for (std::string line; std::getline(maps, line);) {
             const auto rights = line.find(' ');
-            r.shared_mappings += rights != std::string::npos && line.size() > rights + 4 &&
-                                 line[rights + 4] == 's';
+            r.shared_mappings +=
+                rights != std::string::npos && line.size() > rights + 4 && line[rights + 4] == 's';
         }
         std::error_code ec;
         for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", ec)) {

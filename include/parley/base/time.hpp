@@ -30,7 +30,7 @@ public:
     [[nodiscard]] constexpr bool is_try() const noexcept { return at_ == expired; }
 
     /// The time point; the first call fixes it, so that a chain of waits shares one deadline.
-    [[nodiscard]] time_point at() noexcept {
+    [[nodiscard, gnu::always_inline]] time_point at() noexcept {
         if (at_ == relative_mark) {
             at_ = in_ == duration::max() ? never : clock::now() + in_;
         }

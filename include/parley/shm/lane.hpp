@@ -84,7 +84,8 @@ private:
     void look_at_head() noexcept {
         // Acquire pairs with the reader's store: its reads of the old messages are over.
         const auto h = Atomics::load(cursor_->head, std::memory_order_seq_cst);
-        if (h > head_ && h <= tail_) head_ = h;  // anything else is a reader that lies
+        const bool aligned = ((h - shape_.first()) & (shape_.alignment - 1)) == 0;
+        if (h > head_ && h <= tail_ && aligned) head_ = h;  // anything else is a reader that lies
     }
     void publish(shm_layout::record k, std::size_t n) noexcept {
         const auto next = tail_ + shape_.stride(n);
@@ -111,7 +112,7 @@ public:
     lane_reader(const shm_layout::shape& s, const std::byte* ring,
                 shm_layout::lane_cursor& cursor) noexcept
         : shape_(s), ring_(ring), cursor_(&cursor) {
-        next_ = Atomics::load(cursor.head, std::memory_order_relaxed);
+        next_ = head_ = Atomics::load(cursor.head, std::memory_order_relaxed);
     }
 
     /// What lies at the reader's position.
@@ -141,13 +142,23 @@ public:
         return Atomics::load(commit_at(next_), order) != 0;
     }
     /// Gives everything taken so far back to the writer.
-    void release() noexcept {
-        // Release: our reads are over. seq_cst: see doorbell.hpp, the writer may sleep for room.
-        Atomics::store(cursor_->head, next_, std::memory_order_seq_cst);
+    void release() noexcept { give_back(next_); }
+    /// Gives the oldest message back while later ones are still looked at. False if `payload` is
+    /// not the oldest: it goes with the others.
+    bool release_oldest(bytes payload) noexcept {
+        if (payload.data() != ring_ + index(head_) + 8) return false;
+        give_back(head_ + shape_.stride(payload.size()));
+        return true;
     }
-    [[nodiscard]] std::uint64_t position() const noexcept { return next_; }
+    /// Everything before this was given back.
+    [[nodiscard]] std::uint64_t released() const noexcept { return head_; }
 
 private:
+    void give_back(std::uint64_t position) noexcept {
+        head_ = position;
+        // Release: our reads are over. seq_cst: see doorbell.hpp, the writer may sleep for room.
+        Atomics::store(cursor_->head, position, std::memory_order_seq_cst);
+    }
     [[nodiscard]] std::size_t index(std::uint64_t position) const noexcept {
         return static_cast<std::size_t>(position) & (shape_.capacity - 1);
     }
@@ -159,6 +170,7 @@ private:
     const std::byte* ring_;
     shm_layout::lane_cursor* cursor_;
     std::uint64_t next_ = 0;  // the commit word to look at
+    std::uint64_t head_ = 0;  // what the cursor says
     std::size_t message_bytes_max_ = shape_.message_bytes_max();
 };
 

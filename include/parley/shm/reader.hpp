@@ -163,16 +163,19 @@ struct segment_reader final : fork_sensitive {
         return false;
     }
 
-    void let_go(adopted_lane& l) noexcept {
-        if (--l.borrowed != 0) return;
-        l.lane.release();
+    void let_go(adopted_lane& l, bytes payload) noexcept {
+        if (--l.borrowed == 0) [[likely]] {
+            l.lane.release();
+        } else if (!l.lane.release_oldest(payload)) {
+            return;
+        }
         // The writer may sleep until there is room for what it wants to send.
         if (std_atomics::load(l.page->asleep, std::memory_order_seq_cst) != 0) wake_writer(l);
-        if (l.over) free_lane(l);
+        if (l.over && l.borrowed == 0) free_lane(l);
     }
     void wake_writer(adopted_lane& l) noexcept {
         const auto wanted = std_atomics::load(l.page->wanted, std::memory_order_relaxed);
-        if (l.lane.position() < wanted) return;
+        if (l.lane.released() < wanted) return;
         (void)ring<std_atomics>(l.page->asleep, l.cursor->bell, [&] {
             return bell.ring({seg.id, static_cast<int>(l.number), l.claim});
         });

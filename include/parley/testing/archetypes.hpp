@@ -276,9 +276,8 @@ struct archetype {
             }
         }
         if (!accepts(slots->type, request.type.fingerprint)) {
-            return request.why->fail(
-                errc::incompatible,
-                type_mismatch(slots->type.description, request.type.description));
+            return request.why->fail(errc::incompatible, type_mismatch(slots->type.description,
+                                                                       request.type.description));
         }
         const std::lock_guard own(slots->mutex);
         if (std::exchange(slots->sink_came, true)) {

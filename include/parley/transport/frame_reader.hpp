@@ -94,9 +94,15 @@ public:
     }
     /// Readers of packets, which leave nothing behind, may share one buffer: the one who reads
     /// next has it.
-    void swap_buffer(frame_reader& other) noexcept { std::swap(buffer_, other.buffer_); }
+    void swap_buffer(frame_reader& other) noexcept {
+        std::swap(buffer_, other.buffer_);
+        std::swap(whole_, other.whole_);
+    }
     /// Forgets bytes that nobody will ask for.
-    void drop_pending() noexcept { buffer_.clear(); }
+    void drop_pending() noexcept {
+        buffer_.clear();
+        whole_ = 0;
+    }
     void filled(std::size_t n) noexcept { buffer_.filled(n); }
 
     /// True if next() has something to say without more bytes: a whole frame, or a broken one.
@@ -110,11 +116,11 @@ public:
     [[nodiscard, gnu::always_inline]] bytes next_message() noexcept {
         if (!whole_message()) [[unlikely]]
             return {};
-        const bytes b = buffer_.pending();
-        const std::size_t length = load_le<std::uint32_t>(b.data());
-        buffer_.consume(frame::header_bytes + length);
+        const bytes payload(buffer_.pending().data() + frame::header_bytes,
+                            whole_ - frame::header_bytes);
+        buffer_.consume(std::exchange(whole_, 0));
         ended_ = false;
-        return b.subspan(frame::header_bytes, length);
+        return payload;
     }
 
     /// The payload of the next message, in the buffer until the next room(); hello and end frames
@@ -129,6 +135,7 @@ public:
             if (!sane(b, kind, length)) return corrupt(why, kind, length);
             if (b.size() - frame::header_bytes < length) return errc::would_block;
             const bytes payload = b.subspan(frame::header_bytes, length);
+            whole_ = 0;
             if (kind == frame::kind::message) {
                 buffer_.consume(frame::header_bytes + length);
                 ended_ = false;
@@ -158,13 +165,19 @@ private:
     static constexpr std::size_t least_room = 2048;
     static constexpr std::size_t trusted_bytes = 256 * 1024;
 
+    /// True if a whole message comes first; its header is looked at once.
     [[nodiscard, gnu::always_inline]] bool whole_message() const noexcept {
+        if (whole_ != 0) return true;
         const bytes b = buffer_.pending();
         if (b.size() < frame::header_bytes || !greeted_) return false;
         const auto word = load_le<std::uint64_t>(b.data());
         const std::size_t length = word & 0xffffffffU;
-        return word == frame::header_word(frame::kind::message, length) &&
-               length <= message_bytes_max_ && b.size() - frame::header_bytes >= length;
+        if (word != frame::header_word(frame::kind::message, length) ||
+            length > message_bytes_max_ || b.size() - frame::header_bytes < length) {
+            return false;
+        }
+        whole_ = frame::header_bytes + length;
+        return true;
     }
     [[nodiscard]] bool sane(bytes b, frame::kind kind, std::size_t length) const noexcept {
         if (b[5] != std::byte{frame::layout} || load_le<std::uint16_t>(&b[6]) != frame::magic) {
@@ -218,6 +231,7 @@ private:
     std::size_t message_bytes_max_;
     detail::inbound_buffer buffer_;
     std::uint32_t pid_ = 0;
+    mutable std::size_t whole_ = 0;  // length of the frame that comes first, once it was checked
     bool greeted_ = false;
     bool ended_ = false;
 };

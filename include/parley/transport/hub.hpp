@@ -46,41 +46,18 @@ public:
         return made;
     }
 
-    result<view> try_receive() {
+    [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
-        if (c.borrowed) {
-            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        if (c.has_message && !c.borrowed && !c.shown) [[likely]] {
+            c.has_message = false;
+            return view(&c.borrowed, c.message);
         }
-        if (c.failed) return c.failed;
-        while (!c.find()) {
-            const auto events = c.ask(expired);
-            if (!events) return events.error();
-            if (*events == 0) {
-                c.ready.lower();
-                return errc::would_block;
-            }
-        }
-        if (c.verdict) {
-            c.show_more();
-            return std::exchange(c.verdict, error_code());
-        }
-        c.has_message = false;
-        c.show_more();
-        return view(&c.borrowed, c.message);
+        return try_receive_slowly();
     }
 
-    result<void> wait(time_point until) {
-        core& c = *core_;
-        if (c.failed) return {};
-        // What is borrowed lies in the buffer that more would be read to.
-        while (c.borrowed ? c.queue.empty() : !c.find()) {
-            c.ready.lower();
-            const auto events = c.ask(until);
-            if (!events) return events.error();
-            if (*events == 0) return errc::timed_out;
-        }
-        c.show_more();
-        return {};
+    [[gnu::always_inline]] result<void> wait(time_point until) {
+        if (core_->has_message && !core_->borrowed) return {};
+        return wait_slowly(until);
     }
 
     result<int> pollable() {
@@ -111,6 +88,43 @@ public:
     [[nodiscard]] Door& door() noexcept { return core_->door; }
 
 private:
+    [[gnu::noinline]] result<view> try_receive_slowly() {
+        core& c = *core_;
+        if (c.borrowed) {
+            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        }
+        if (c.failed) return c.failed;
+        while (!c.find()) {
+            const auto events = c.ask(expired);
+            if (!events) return events.error();
+            if (*events == 0) {
+                c.ready.lower();
+                return errc::would_block;
+            }
+        }
+        if (c.verdict) {
+            c.show_more();
+            return std::exchange(c.verdict, error_code());
+        }
+        c.has_message = false;
+        c.show_more();
+        return view(&c.borrowed, c.message);
+    }
+
+    [[gnu::noinline]] result<void> wait_slowly(time_point until) {
+        core& c = *core_;
+        if (c.failed) return {};
+        // What is borrowed lies in the buffer that more would be read to.
+        while (c.borrowed ? c.queue.empty() : !c.find()) {
+            c.ready.lower();
+            const auto events = c.ask(until);
+            if (!events) return events.error();
+            if (*events == 0) return errc::timed_out;
+        }
+        c.show_more();
+        return {};
+    }
+
     struct core final : fork_sensitive {
         core(Door d, const message_type& t, uri a, stream_options o)
             : door(std::move(d)), type(t), address(std::move(a)), options(std::move(o)) {}
@@ -149,6 +163,30 @@ private:
         /// One message of this connection, or what else it has to say.
         void turn(connection& c) {
             if (c.packets) take_buffer(c);
+            if (hand_out(c)) return;
+            if (c.readable && !c.eof && c.reader.empty() && !since_asked.exhausted()) {
+                since_asked.add(c.read(!shown));  // a hope is no reason to be readable
+                if (hand_out(c)) return;
+            }
+            turn_slowly(c);
+        }
+
+        /// The usual case: a known sender, a whole message.
+        [[gnu::always_inline]] bool hand_out(connection& c) {
+            if (!c.counted || !c.framed || c.overlong) return false;
+            const bytes m = c.reader.next_message();
+            if (m.data() == nullptr) return false;
+            if (c.packets && !c.reader.empty()) {
+                c.overlong = true;  // the rest would be taken for another sender's
+                return false;
+            }
+            message = m;
+            has_message = true;
+            if (c.has_more()) queue.push(c);
+            return true;
+        }
+
+        [[gnu::noinline]] void turn_slowly(connection& c) {
             auto m = c.next(why);
             if (!m && m.error() == errc::would_block && !c.eof && c.readable) {
                 if (since_asked.exhausted()) {
@@ -156,7 +194,7 @@ private:
                     (void)ask(expired);
                     return;
                 }
-                since_asked.add(c.read(!shown));  // a hope is no reason to be readable
+                since_asked.add(c.read(!shown));
                 m = c.next(why);
             }
             if (!c.counted && c.is_sender()) {
@@ -215,15 +253,10 @@ private:
                     admit(std::move(fd));
                     continue;
                 }
-                switch (errno) {
-                    case EMFILE:
-                    case ENFILE:
-                    case ENOBUFS:
-                    case ENOMEM: return shut_door_for_a_while(errno);
-                    case EINTR:
-                    case ECONNABORTED: continue;
-                    default: return;
-                }
+                if (errno == EINTR || errno == ECONNABORTED) continue;
+                const int number = errno;
+                if (from_errno(number) == errc::out_of_resources) shut_door_for_a_while(number);
+                return;
             }
         }
         void admit(unique_fd fd) {
@@ -284,12 +317,7 @@ private:
             ++refused;
             why.fail(ec, "refused a sender on " + address.text() + " (" + door.who(c.fd.get()) +
                              "): " + why.text());
-            if (options.frames == framing::parley) {
-                std::byte hello[frame::hello_bytes_max];
-                const auto n =
-                    frame::write_hello(hello, type, 0, static_cast<std::uint32_t>(::getpid()));
-                (void)!::send(c.fd.get(), hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-            }
+            if (c.framed) answer_with_hello(c.fd.get(), type);
             const bool was_sender = c.counted;
             forget(c);
             if (was_sender) --senders;
@@ -325,6 +353,7 @@ private:
         void shut(bool in_order) noexcept {
             if (failed) return;
             failed = errc::closed;
+            has_message = false;
             in_order ? door.close() : door.abandon();
             ready.reset();
             timer.reset();

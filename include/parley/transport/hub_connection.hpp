@@ -17,6 +17,13 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
+/// Answers a sender of another type with the receiver's hello, if there is room for it.
+inline void answer_with_hello(int fd, const message_type& own) noexcept {
+    std::byte hello[frame::hello_bytes_max];
+    const auto n = frame::write_hello(hello, own, 0, static_cast<std::uint32_t>(::getpid()));
+    (void)!::send(fd, hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 /// Whether to read again at once, or to ask the kernel first. While messages keep coming, asking
 /// would double the calls; where each is waited for, a read that finds nothing would. So one
 /// follows what was, and after a failure tries again more and more seldom.
@@ -61,10 +68,9 @@ struct connection {
     /// The next whole message; would_block if there is none without reading more.
     result<bytes> next(diagnostics& why) {
         if (overlong) {
-            return why.fail(errc::corrupt, "a packet of more than " +
+            return why.fail(errc::corrupt, "a packet that is not one frame of at most " +
                                                std::to_string(packet_bytes_max) +
-                                               " bytes, which the receiver's message_bytes_max "
-                                               "allows");
+                                               " bytes, see the receiver's message_bytes_max");
         }
         if (framed) {
             auto m = reader.next(why);

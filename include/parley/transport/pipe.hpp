@@ -79,8 +79,13 @@ public:
 
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
 
-    ssize_t write(const std::byte* from, std::size_t n, bool may_block) noexcept {
+    [[gnu::always_inline]] ssize_t write(const std::byte* from, std::size_t n,
+                                         bool may_block) noexcept {
         if (may_block) return ::write(fd_.get(), from, n);
+        return write_now(from, n);
+    }
+
+    ssize_t write_now(const std::byte* from, std::size_t n) noexcept {
         if (!now_ && !no_proc_) reopen();
         if (now_) return ::write(now_.get(), from, n);
         // Without /proc: a pipe that polls writable takes PIPE_BUF bytes without sleeping.

@@ -16,7 +16,9 @@ namespace parley {
 inline namespace v1 {
 
 /// The address of a segment: `shm{"ticks"}` is `shm://ticks`, the file /dev/shm/parley.ticks.
-/// `shm{}` has no name: a sealed memfd, for make_channel.
+/// `shm{}` has no name: a sealed memfd, for make_channel, or for
+/// whoever is handed its descriptor over a socket: its receiver's address() is `shm:?fd=n`, n a
+/// descriptor to pass on, and the process that gets it as m sends to `shm{m}`.
 ///
 ///     auto in  = parley::open_receiver<tick>(parley::shm{"ticks"}).value();   // process A
 ///     auto out = parley::open_sender<tick>(parley::shm{"ticks"}).value();     // process B
@@ -47,6 +49,7 @@ struct shm {
 
     std::string name;
     options with = {};
+    int fd = -1;  ///< a memfd that came from its receiver, or -1
 
     using sink = detail::shm_sink;
     using source = detail::shm_source;
@@ -57,6 +60,7 @@ struct shm {
     explicit shm(std::string n) : name(std::move(n)) {}
     explicit shm(options o) : with(std::move(o)) {}
     shm(std::string n, options o) : name(std::move(n)), with(std::move(o)) {}
+    explicit shm(int memfd) : fd(memfd) {}
 
     [[nodiscard]] static result<shm> from(const uri& text, diagnostics& why);
     [[nodiscard]] uri to_uri() const;
@@ -76,6 +80,8 @@ private:
     [[nodiscard]] result<detail::segment_plan> segment_for(const message_type& type,
                                                            diagnostics& why) const;
     [[nodiscard]] result<sink> try_open_sink(const open_request& request) const;
+    [[nodiscard]] result<source> open_nameless(const detail::segment_plan& planned,
+                                               diagnostics& why) const;
 };
 
 namespace detail {
@@ -118,6 +124,8 @@ inline result<shm> shm::from(const uri& text, diagnostics& why) {
     shm at;
     uri_reader r(text, why);
     at.name = r.body();
+    r.number("fd", at.fd, 0, INT_MAX);
+    if (at.fd >= 0 && !at.name.empty()) r.fail_option("fd", "goes without a name, as in shm:?fd=3");
     r.number("capacity_bytes", at.with.capacity_bytes, shm_layout::capacity_bytes_min,
              shm_layout::capacity_bytes_max);
     r.number("writers_max", at.with.writers_max, 1, shm_layout::lanes_max);
@@ -137,7 +145,8 @@ inline result<shm> shm::from(const uri& text, diagnostics& why) {
 
 inline uri shm::to_uri() const {
     const options usual;
-    uri_writer w(scheme, name);
+    uri_writer w = fd < 0 ? uri_writer(scheme, name) : uri_writer(scheme);
+    if (fd >= 0) w.option("fd", static_cast<std::uint64_t>(fd));
     if (with.capacity_bytes != usual.capacity_bytes)
         w.option("capacity_bytes", with.capacity_bytes);
     if (with.writers_max != usual.writers_max) w.option("writers_max", with.writers_max);
@@ -161,17 +170,41 @@ inline result<shm::source> shm::open_source(const open_request& request) const {
     diagnostics& why = *request.why;
     auto planned = segment_for(request.type, why);
     if (!planned) return planned.error();
+    if (name.empty()) return open_nameless(*planned, why);
     detail::segment_creator creator(file(), *planned, why);
     auto seg = creator.create(detail::fresh_id());
     if (!seg) return seg.error();
     return source::own(std::move(*seg), {file().path()}, to_uri(), plan(), why);
 }
 
+/// A receiver without a name: who is given its descriptor can send.
+inline result<shm::source> shm::open_nameless(const detail::segment_plan& planned,
+                                              diagnostics& why) const {
+    if (fd >= 0) {
+        return why.fail(errc::invalid_argument,
+                        "shm:?fd=n is for senders: the receiver makes its segment itself");
+    }
+    auto seg = detail::anonymous_segment(planned, detail::fresh_id(), why);
+    if (!seg) return seg.error();
+    if (auto r = detail::try_lock(seg->file.get(), detail::reader_lock); !r) {
+        return why.fail(r.error(), detail::explain("locking a memfd", errno));
+    }
+    // Others get a description of their own, or theirs would hold our lock when we are dead.
+    auto other = detail::reopened(seg->file.get());
+    if (!other) return why.fail(other.error(), detail::explain("reopening a memfd", errno));
+    auto invitation = std::make_shared<detail::unique_fd>(std::move(*other));
+    const uri at = shm(invitation->get()).to_uri();
+    return source::own(std::move(*seg), {{}, std::move(invitation)}, at, plan(), why);
+}
+
 inline result<shm::sink> shm::try_open_sink(const open_request& request) const {
     diagnostics& why = *request.why;
-    const std::string path = file().path();
+    const std::string path = fd < 0 ? file().path() : "/proc/self/fd/" + std::to_string(fd);
     detail::segment seg;
-    seg.file.reset(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+    // What lies behind a descriptor is reached through a link of /proc, so links are followed
+    // there.
+    const int link = fd < 0 ? O_NOFOLLOW : 0;
+    seg.file.reset(::open(path.c_str(), O_RDWR | O_CLOEXEC | link));
     if (!seg.file) {
         const error_code ec = detail::last_error();
         return why.fail(ec == errc::not_found ? make_error_code(errc::would_block) : ec,
@@ -184,11 +217,13 @@ inline result<shm::sink> shm::try_open_sink(const open_request& request) const {
         return why.fail(errc::would_block,
                         "the receiver of " + path + " is dead and nobody took its place");
     }
-    return sink::claim(std::move(seg), path, to_uri(), plan(), false, why);
+    return sink::claim(std::move(seg), fd < 0 ? path : std::string(), to_uri(), plan(), false, why);
 }
 
 inline result<shm::sink> shm::open_sink(const open_request& request) const {
-    if (auto r = file().check(*request.why); !r) return r.error();
+    if (fd < 0) {
+        if (auto r = file().check(*request.why); !r) return r.error();
+    }
     return detail::opened_by_and_by(request, [&] { return try_open_sink(request); });
 }
 

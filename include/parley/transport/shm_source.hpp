@@ -21,8 +21,8 @@ class shm_source {
 public:
     static constexpr bool in_memory = true;
 
-    /// A message where its writer put it. While any view of a lane is open, nothing of that lane
-    /// is given back to its writer.
+    /// A message where its writer put it. The writer gets room back in order: what lies behind the
+    /// oldest open view of its lane waits for that one.
     class view {
     public:
         view(view&& other) noexcept
@@ -44,7 +44,7 @@ public:
         friend shm_source;
         view(core* c, adopted* l, parley::bytes b) noexcept : core_(c), lane_(l), bytes_(b) {}
         void let_go() noexcept {
-            if (core_ != nullptr) core_->let_go(*lane_);
+            if (core_ != nullptr) core_->let_go(*lane_, bytes_);
             core_ = nullptr;
         }
 

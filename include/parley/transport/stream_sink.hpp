@@ -30,6 +30,14 @@ struct stream_options {
     std::size_t writers_max = 1;  ///< of the address, for limits()
 };
 
+/// Only ends that are opened by their descriptor can be handed over.
+[[nodiscard]] inline result<void> names_descriptor(const uri& address, diagnostics& why) {
+    diagnostics unasked;
+    if (uri_reader(address, unasked).option("fd") != nullptr) return {};
+    return why.fail(errc::unsupported,
+                    address.text() + " is no end of a pair: the other program opens it by name");
+}
+
 /// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), verdict(...),
 /// close(). One loan at a time; the loan is the send buffer itself, right behind the frame header.
 template <class Io>
@@ -169,6 +177,20 @@ public:
         return {};
     }
 
+    /// Lets the descriptor survive exec; the program that inherits it opens the address that is
+    /// returned. Close this end then: it says no goodbye, the other program does.
+    /// Errors: unsupported (it has a name: open that), would_block (something is still to be
+    /// written here), closed.
+    [[nodiscard]] result<uri> hand_over() {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (auto r = names_descriptor(c.address, c.why); !r) return r.error();
+        if (auto r = flush(expired); !r) return r.error();
+        if (auto r = c.io.hand_over(); !r) return r.error();
+        c.used = c.idle = false;
+        return c.address;
+    }
+
     [[nodiscard]] parley::limits limits() const noexcept {
         return {.message_bytes_max = core_->options.message_bytes_max,
                 .writers_max = core_->options.writers_max};
@@ -188,7 +210,9 @@ private:
               forks_at_open(forks()) {}
         ~core() override { unguard(); }
 
-        void in_forked_child() noexcept override { shut(); }
+        void in_forked_child() noexcept override {
+            if (!io.handed_over()) shut();
+        }
 
         void use() noexcept {
             if (used) return;

@@ -79,6 +79,8 @@ public:
         core& c = *core_;
         if (!c.borrowed && c.reader.ready()) [[likely]]
             return {};
+        if (until == never && c.read_a_message()) [[likely]]
+            return {};
         return wait_slowly(until);
     }
 
@@ -97,6 +99,20 @@ public:
     result<void> close(time_point) {
         core_->shut();
         return {};
+    }
+
+    /// As stream_sink::hand_over. in_use: something was read here, which the other program would
+    /// miss.
+    [[nodiscard]] result<uri> hand_over() {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (auto r = names_descriptor(c.address, c.why); !r) return r.error();
+        if (c.reader.greeted() || !c.reader.empty() || !c.raw.empty()) {
+            return c.why.fail(errc::in_use, "this end was read from; hand it over before");
+        }
+        if (auto r = c.io.hand_over(); !r) return r.error();
+        c.handed_over = true;
+        return c.address;
     }
 
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
@@ -131,14 +147,6 @@ private:
 
     [[gnu::noinline]] result<void> wait_slowly(time_point until) {
         core& c = *core_;
-        // The usual case first: as long as it takes, until a message is whole.
-        while (until == never && c.plain && !c.failed_before && !c.borrowed) {
-            const auto to = c.reader.room(c.io.packet_bytes_max());
-            const auto n = c.io.read(to.data(), to.size(), reading::blocking);
-            if (n <= 0) break;
-            c.reader.filled(static_cast<std::size_t>(n));
-            if (c.reader.ready()) return c.ready.raise();
-        }
         c.use();
         if (c.borrowed) return wait_for(c.io.descriptor(), POLLIN, until);
         while (!c.failed && !c.at_eof && !c.has_more()) {
@@ -158,12 +166,27 @@ private:
         }
         ~core() override { unguard(); }
 
-        void in_forked_child() noexcept override { shut(); }
+        void in_forked_child() noexcept override {
+            if (!handed_over) shut();
+        }
         void use() noexcept {
             if (used) return;
             used = true;
             guard_against_fork();
             plain = options.frames == framing::parley;
+        }
+
+        /// The usual case of a wait: as long as it takes, until a message is whole. False if there
+        /// is something else to see to.
+        [[gnu::noinline]] bool read_a_message() {
+            while (plain && !failed_before && !borrowed && !ready.made()) {
+                const auto to = reader.room(io.packet_bytes_max());
+                const auto n = io.read(to.data(), to.size(), reading::blocking);
+                if (n <= 0) return false;
+                reader.filled(static_cast<std::size_t>(n));
+                if (reader.ready()) return true;
+            }
+            return false;
         }
 
         result<bytes> next() {
@@ -248,6 +271,7 @@ private:
         bool at_eof = false;
         bool borrowed = false;
         bool used = false;
+        bool handed_over = false;
         bool plain = false;  // in use, with frames
     };
 

@@ -241,10 +241,7 @@ private:
                 return;
             }
             if (!accepts(type, h.fingerprint)) {
-                std::byte hello[frame::hello_bytes_max];
-                const auto n =
-                    frame::write_hello(hello, type, 0, static_cast<std::uint32_t>(::getpid()));
-                if (line) (void)!::send(line.get(), hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+                if (line) answer_with_hello(line.get(), type);
                 garbage_told = false;
                 drop(errc::incompatible, type_mismatch(type.description, h.description));
                 garbage_told = true;  // its packets follow; they are counted only

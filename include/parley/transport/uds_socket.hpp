@@ -4,6 +4,7 @@
 #pragma once
 
 #include <parley/transport/frame.hpp>
+#include <parley/transport/hub_connection.hpp>
 #include <parley/transport/stream_source.hpp>
 #include <parley/transport/uds_name.hpp>
 
@@ -54,7 +55,8 @@ public:
 
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
 
-    ssize_t write(const std::byte* from, std::size_t n, bool may_block) noexcept {
+    [[gnu::always_inline]] ssize_t write(const std::byte* from, std::size_t n,
+                                         bool may_block) noexcept {
         if (line_) return write_datagram(from, n, may_block);
         return ::send(fd_.get(), from, n, MSG_NOSIGNAL | (may_block ? 0 : MSG_DONTWAIT));
     }
@@ -164,11 +166,7 @@ public:
         return got;
     }
     /// Answers a sender of another type with the receiver's hello.
-    void refuse(const message_type& own) noexcept {
-        std::byte hello[frame::hello_bytes_max];
-        const auto n = frame::write_hello(hello, own, 0, static_cast<std::uint32_t>(::getpid()));
-        (void)!::send(fd_.get(), hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
+    void refuse(const message_type& own) noexcept { answer_with_hello(fd_.get(), own); }
     result<int> hand_over() noexcept {
         if (::fcntl(fd_.get(), F_SETFD, 0) != 0) return last_error();
         return fd_.get();

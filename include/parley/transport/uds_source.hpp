@@ -78,8 +78,8 @@ public:
         return many != nullptr ? many->refused() : packets != nullptr ? packets->refused() : 0;
     }
     /// For a pair: lets the descriptor survive exec. This end is then to be closed here, unused.
-    result<int> hand_over() noexcept {
-        if (auto* one = std::get_if<pair>(&any_)) return one->io().hand_over();
+    [[nodiscard]] result<uri> hand_over() {
+        if (auto* one = std::get_if<pair>(&any_)) return one->hand_over();
         return errc::unsupported;
     }
 

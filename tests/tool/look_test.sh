@@ -1,0 +1,82 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# list, info, clean and bench, on what is live, stale, damaged and somebody else's.
+. "$(dirname "$0")/common.sh"
+place="?directory=$work"
+
+mkfifo "$work/input"
+exec 9<>"$work/input"
+"$tool" recv "shm://live$place&writers_max=3" --out "$work/out" 2>"$work/a.err" & live=$!
+"$tool" recv "shm://dead$place" --out /dev/null 2>"$work/b.err" & dead=$!
+"$tool" recv "unix://$work/sock?type=seqpacket" --out /dev/null 2>"$work/c.err" & sock=$!
+"$tool" recv "unix://$work/deadsock" --out /dev/null 2>"$work/d.err" & deadsock=$!
+"$tool" send "shm://live$place" --in "$work/input" 2>"$work/e.err" & sender=$!
+started="$live $dead $sock $deadsock $sender"
+echo hello >&9
+eventually grep -q hello "$work/out"
+for file in parley.dead sock deadsock; do eventually test -e "$work/$file"; done
+eventually "$tool" info "unix://$work/deadsock"
+kill -9 "$dead" "$deadsock"
+ended 137 "$dead"
+ended 137 "$deadsock"
+echo 'this is no segment' >"$work/parley.foreign"
+head -c 4096 "$work/parley.dead" >"$work/parley.damaged"
+
+expect 0 "$tool" list "$work"
+grep -q "^shm://live.* live .*$live u.* 1/3 .*any type" "$work/said" || wrong "live: $(cat "$work/said")"
+grep -q "^shm://dead.* stale " "$work/said" || wrong "dead: $(cat "$work/said")"
+grep -q "^unix://$work/sock?type=seqpacket live .*$sock " "$work/said" || wrong "sock: $(cat "$work/said")"
+grep -q "^unix://$work/deadsock .*stale" "$work/said" || wrong "deadsock: $(cat "$work/said")"
+grep -q "parley.foreign .*alien" "$work/said" || wrong "foreign: $(cat "$work/said")"
+expect 0 "$tool" list --json "$work"
+said '"state": "stale"'
+
+expect 0 "$tool" info "shm://live$place"
+said "process $live of user"
+said '1 of 3 in use'
+expect 0 "$tool" info "shm://dead$place"
+said 'stale: its owner is dead'
+expect 0 "$tool" info "shm://none$place"
+said 'nobody'
+expect 0 "$tool" info "unix://$work/sock"
+said 'seqpacket'
+expect 0 "$tool" info "unix://$work/deadsock"
+said 'stale: its owner is dead'
+expect 0 "$tool" info pipe:
+expect 0 "$tool" info "inproc://$name"
+expect 2 "$tool" info "shm://foreign$place"
+said 'no segment of parley'
+expect 1 "$tool" info "shm:/x"
+
+expect 0 "$tool" clean --dry-run "$work"
+said "would remove $work/parley.dead"
+[ -e "$work/parley.dead" ] || wrong "a dry run removed something"
+# Of many that clean at once, none fails and none takes what lives.
+cleaners=
+for i in 1 2 3 4; do
+    "$tool" clean "$work" >"$work/clean$i" 2>&1 & cleaners="$cleaners $!"
+done
+for p in $cleaners; do ended 0 "$p"; done
+for file in parley.dead parley.damaged deadsock; do
+    [ ! -e "$work/$file" ] || wrong "$file is still there: $(cat "$work"/clean?)"
+done
+for file in parley.live parley.foreign sock; do
+    [ -e "$work/$file" ] || wrong "$file is gone: $(cat "$work"/clean?)"
+done
+grep -q "left $work/parley.foreign" "$work/clean1" || wrong "not told: $(cat "$work/clean1")"
+
+# The channel that was looked at all the time still works.
+echo bye >&9
+eventually grep -q bye "$work/out"
+kill -TERM "$sock" "$live"
+ended 143 "$live"
+ended 143 "$sock"
+kill "$sender" 2>/dev/null || :
+
+for address in shm: unix: 'unix:?type=datagram' pipe: inproc:; do
+    expect 0 "$tool" bench "$address" --seconds 0.02 --json
+    said '"p99_us"'
+done
+expect 1 "$tool" bench shm: --size 99999999
+expect 1 "$tool" bench smoke:
+verdict

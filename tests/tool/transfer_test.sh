@@ -1,0 +1,41 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Files go through every backend and come out the same.
+. "$(dirname "$0")/common.sh"
+
+# Some megabytes of real bytes, and the sizes at which things break: none, one, a chunk and one.
+head -c 3000000 "$tool" >"$work/large"
+: >"$work/empty"
+printf x >"$work/one"
+head -c 65537 "$tool" >"$work/odd"
+
+# through ADDRESS FILE [ARGUMENT...]
+through() {
+    address=$1 file=$2
+    shift 2
+    "$tool" recv "$address" --out "$work/out" --timeout 60 2>"$work/recv.err" &
+    started=$!
+    expect 0 "$tool" send "$address" --in "$file" --timeout 60 "$@"
+    ended 0 "$started"
+    cmp -s "$file" "$work/out" || wrong "$address: $file came out different"
+    rm -f "$work/out"
+}
+for address in "shm://$name" "shm://$name?directory=$work&capacity_bytes=4096" \
+    "unix://$work/s" "unix://$work/p?type=seqpacket" "unix://$work/d?type=datagram" \
+    "unix://@$name" "unix://@$name?type=seqpacket" "unix://@$name?type=datagram"; do
+    for file in large empty one odd; do through "$address" "$work/$file"; done
+    through "$address" "$work/odd" --chunk 1000
+done
+for file in large empty one; do
+    "$tool" send 'pipe:?fd=1' <"$work/$file" | "$tool" recv 'pipe:?fd=0' >"$work/out" ||
+        wrong "a pipe: exit code $?"
+    cmp -s "$work/$file" "$work/out" || wrong "a pipe: $file came out different"
+done
+
+# A file is not cut off by a command that could not begin.
+echo precious >"$work/keep"
+expect 1 "$tool" recv "shm://$name?x=y" --out "$work/keep"
+[ "$(cat "$work/keep")" = precious ] || wrong "the file is gone"
+[ -z "$(find "$work" -type s)" ] || wrong "sockets are left"
+[ ! -e "/dev/shm/parley.$name" ] || wrong "a segment is left"
+verdict
