@@ -21,7 +21,7 @@ if(PARLEY_SANITIZE)
   endif()
   if(PARLEY_SANITIZE MATCHES "thread")
     # The thread sanitizer knows no fences. Those around Asio's handlers guard nothing that its
-    # locks do not; one is left, where a shared executor is dropped. Ours has none: a test looks.
+    # locks do not; one is left, where a large executor is dropped. Ours has none: a test looks.
     add_compile_definitions(BOOST_ASIO_DISABLE_FENCED_BLOCK)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       add_compile_options(-Wno-tsan)
@@ -50,6 +50,6 @@ function(parley_own_target target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
     # Inlined strings and vectors of the standard library make these warn of impossible sizes.
     target_compile_options(${target} PRIVATE -Wno-stringop-overread -Wno-stringop-overflow
-                                             -Wno-restrict -Wno-array-bounds -Wno-maybe-uninitialized)
+                                             -Wno-restrict -Wno-array-bounds)
   endif()
 endfunction()

@@ -161,6 +161,7 @@ word() {  # word TEXT: refused on line 3 of a test
 }
 word 'auto t = std::chrono::system_clock::now();'
 word 'std::random_device seed;'
+word 'std::atomic_thread_fence(std::memory_order_acquire);'
 word 'std::this_thread::sleep_for(1ms);'
 word 'std::this_thread::sleep_until(when);'
 word 'usleep (3);'

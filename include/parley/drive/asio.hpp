@@ -111,7 +111,8 @@ private:
     /// Pushes what a stream still holds, also when nobody sends again; an operation under way does
     /// it itself. `ex` is that of the last handler: a handler's strand protects this too.
     template <class OtherExecutor>
-    void flush_later(const OtherExecutor& ex) {
+    void settle(const OtherExecutor& ex) {
+        if (flushing_ && !bytes_left_) wake();  // it may wait for what has closed by now
         if (flushing_ || !bytes_left_ || watch()) return;
         flushing_ = true;
         wait(boost::asio::bind_executor(
@@ -123,7 +124,7 @@ private:
         if (is_gone() || busy_) return;
         const auto r = end_->end().flush(expired);
         bytes_left_ = !r && r.error() == errc::would_block;
-        flush_later(ex);
+        settle(ex);
     }
 
     std::optional<End> end_;
@@ -227,10 +228,7 @@ private:
     void complete(Self& self, result<value_type> answer) {
         if constexpr (Step::may_leave_bytes) {
             if (turn_.is_mine() && !turn_->is_gone()) {
-                // Who waits to push bytes that are gone would wait for ever: a closed end is
-                // never ready again.
-                if (turn_->flushing_ && !turn_->bytes_left_) turn_->wake();
-                turn_->flush_later(boost::asio::get_associated_executor(self));
+                turn_->settle(boost::asio::get_associated_executor(self));
             }
         }
         turn_.give_back();
