@@ -50,6 +50,7 @@ function(parley_own_target target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
     # Inlined strings and vectors of the standard library make these warn of impossible sizes.
     target_compile_options(${target} PRIVATE -Wno-stringop-overread -Wno-stringop-overflow
-                                             -Wno-restrict -Wno-array-bounds)
+                                             -Wno-restrict -Wno-array-bounds
+                                             -Wno-maybe-uninitialized)
   endif()
 endfunction()
