@@ -273,7 +273,9 @@ TEST_CASE("async close: it waits for what is on its way, can time out, and be ca
 
 TEST_CASE("async close: it ends a push in the background that it made needless", "[asio]") {
     const watchdog dog("close and flush");
-    auto [tx, rx] = parley::make_channel<std::string>(parley::pipe{}).value();
+    auto [tx, rx] = parley::make_channel<std::string>(
+                        parley::pipe(parley::pipe::options{.capacity_bytes = 65536}))
+                        .value();
     asio::io_context io;
     auto aout = parley::attach(io, std::move(tx));
     const std::string large(100'000, 'x');  // more than the pipe holds, less than twice that
