@@ -38,9 +38,12 @@ said "live receiver, process $first"
 expect 1 "$tool" send "$at" --in /dev/null --chunk 999999999
 said 'has at most'
 
-# --follow goes on after an end and after a death; a signal ends it in good order.
-echo one | "$tool" send "$at"
-echo two | "$tool" send "$at"
+# --follow goes on after an end and after a death; a signal ends it in good order. Nothing is
+# promised about the order of different senders, so each waits for the one before.
+for word in one two; do
+    echo $word | "$tool" send "$at"
+    eventually grep -q $word "$work/out"
+done
 mkfifo "$work/input"
 exec 9<>"$work/input"
 "$tool" send "$at" --in "$work/input" 2>"$work/b.err" & sender=$!
