@@ -96,36 +96,57 @@ inline constexpr bool as_in_memory = (plain_kind<T> == kind::integer ||
                                       plain_kind<T> == kind::real) &&
                                      (std::endian::native == std::endian::little || sizeof(T) == 1);
 
-// -- borrowing ------------------------------------------------------------------------------------
+// -- types that contain themselves -----------------------------------------------------------------
 
-template <class T>
-constexpr bool borrows_from_message(const outer_type* outer = nullptr);
-
-template <class... Ts>
-constexpr bool any_borrows(const outer_type* outer, types<Ts...>) {
-    return (borrows_from_message<Ts>(outer) || ...);
+/// How many levels out T stands among the types around the one being described, innermost first, or
+/// 0: a type that contains itself is described by how far out it stands.
+template <class T, class... Outer>
+[[nodiscard]] consteval std::size_t levels_out(types<Outer...>) {
+    std::size_t level = 0, found = 0;
+    ((++level, found = found == 0 && std::is_same_v<T, Outer> ? level : found), ...);
+    return found;
 }
 
-template <class T>
-constexpr bool borrows_from_message(const outer_type* outer) {
+template <class T, class Outer>
+struct within;
+/// The types around the members of T.
+template <class T, class... Outer>
+struct within<T, types<Outer...>> {
+    using type = types<T, Outer...>;
+};
+
+// -- borrowing ------------------------------------------------------------------------------------
+
+template <class T, class Outer = types<>>
+consteval bool borrows_from_message();
+
+template <class Outer, class... Ts>
+consteval bool any_borrows(types<Ts...>) {
+    return (borrows_from_message<Ts, Outer>() || ...);
+}
+
+template <class T, class Outer>
+consteval bool borrows_from_message() {
     constexpr kind k = kind_of<T>;
     if constexpr (k == kind::text || k == kind::bytes) {
         return !resizable<T>;
     } else if constexpr (k == kind::array) {
-        return borrows_from_message<typename array_traits<T>::element>(outer);
+        return borrows_from_message<typename array_traits<T>::element, Outer>();
     } else if constexpr (k == kind::map || k == kind::multimap) {
-        return any_borrows(outer, types<typename T::key_type, typename T::mapped_type>{});
+        return any_borrows<Outer>(types<typename T::key_type, typename T::mapped_type>{});
     } else if constexpr (k == kind::list || k == kind::set || k == kind::multiset ||
                          k == kind::optional) {
-        return borrows_from_message<typename T::value_type>(outer);
+        return borrows_from_message<typename T::value_type, Outer>();
     } else if constexpr (k == kind::variant) {
-        return any_borrows(outer, variant_types<T>{});
+        return any_borrows<Outer>(variant_types<T>{});
     } else if constexpr (k == kind::tuple) {
-        return any_borrows(outer, tuple_types<T>{});
+        return any_borrows<Outer>(tuple_types<T>{});
     } else if constexpr (k == kind::aggregate) {
-        if (levels_out<T>(outer) != 0) return false;  // its other members decide
-        const outer_type here{&type_id<T>, outer};
-        return any_borrows(&here, member_types<T>{});
+        if constexpr (levels_out<T>(Outer{}) != 0) {
+            return false;  // its other members decide
+        } else {
+            return any_borrows<typename within<T, Outer>::type>(member_types<T>{});
+        }
     } else if constexpr (k == kind::custom) {
         return codec<T>::borrows;
     } else {
@@ -135,33 +156,32 @@ constexpr bool borrows_from_message(const outer_type* outer) {
 
 // -- description ----------------------------------------------------------------------------------
 
-template <class T>
-constexpr void describe_portable(type_text& out, const outer_type* outer = nullptr);
+template <class T, class Outer = types<>>
+constexpr void describe_portable(type_text& out);
 
-template <class T>
-constexpr void describe_next(type_text& out, const outer_type* outer, bool& first) {
+template <class T, class Outer>
+constexpr void describe_next(type_text& out, bool& first) {
     if (!first) out.put(", ");
     first = false;
-    describe_portable<T>(out, outer);
+    describe_portable<T, Outer>(out);
 }
-template <class... Ts>
-constexpr void describe_all(type_text& out, [[maybe_unused]] const outer_type* outer,
-                            const char* open, const char* close, types<Ts...>) {
+template <class Outer, class... Ts>
+constexpr void describe_all(type_text& out, const char* open, const char* close, types<Ts...>) {
     [[maybe_unused]] bool first = true;
     out.put(open);
-    (describe_next<Ts>(out, outer, first), ...);
+    (describe_next<Ts, Outer>(out, first), ...);
     out.put(close);
 }
 
-template <class T>
-constexpr void describe_container(type_text& out, const outer_type* outer) {
+template <class T, class Outer>
+constexpr void describe_container(type_text& out) {
     constexpr kind k = kind_of<T>;
     if constexpr (k == kind::map || k == kind::multimap) {
-        describe_all(out, outer, k == kind::map ? "map<" : "multimap<", ">",
-                     types<typename T::key_type, typename T::mapped_type>{});
+        describe_all<Outer>(out, k == kind::map ? "map<" : "multimap<", ">",
+                            types<typename T::key_type, typename T::mapped_type>{});
     } else if constexpr (k == kind::variant) {
         static_assert(variant_traits<T>::size < 256, "parley: a variant of at most 255 types");
-        describe_all(out, outer, "variant<", ">", variant_types<T>{});
+        describe_all<Outer>(out, "variant<", ">", variant_types<T>{});
     } else {
         static_assert(k == kind::optional || extent_of<typename T::value_type>().least > 0,
                       "parley: elements that take no bytes cannot be counted safely: send their "
@@ -170,26 +190,25 @@ constexpr void describe_container(type_text& out, const outer_type* outer) {
                            : k == kind::set      ? "set<"
                            : k == kind::multiset ? "multiset<"
                                                  : "optional<";
-        describe_all(out, outer, open, ">", types<typename T::value_type>{});
+        describe_all<Outer>(out, open, ">", types<typename T::value_type>{});
     }
 }
 
-template <class T>
-constexpr void describe_struct(type_text& out, const outer_type* outer) {
+template <class T, class Outer>
+constexpr void describe_struct(type_text& out) {
     if constexpr (require_walkable<T>::value) {
-        if (const auto levels = levels_out<T>(outer); levels != 0) {
-            out.put("^").put(levels);
-            return;
+        if constexpr (levels_out<T>(Outer{}) != 0) {
+            out.put("^").put(levels_out<T>(Outer{}));
+        } else {
+            describe_all<typename within<T, Outer>::type>(out, "{", "}", member_types<T>{});
         }
-        const outer_type here{&type_id<T>, outer};
-        describe_all(out, &here, "{", "}", member_types<T>{});
     }
 }
 
 /// Text of T as it lies in a portable message. Equal text means equal bytes and equal meaning:
 /// vector and deque are both a list, a pair is a struct of two, and so on.
-template <class T>
-constexpr void describe_portable(type_text& out, const outer_type* outer) {
+template <class T, class Outer>
+constexpr void describe_portable(type_text& out) {
     constexpr kind k = kind_of<T>;
     if constexpr (!require_portable<T>::value) {
         return;
@@ -200,25 +219,25 @@ constexpr void describe_portable(type_text& out, const outer_type* outer) {
     } else if constexpr (k == kind::bytes) {
         out.put("bytes");
     } else if constexpr (k == kind::array) {
-        describe_portable<typename array_traits<T>::element>(out, outer);
+        describe_portable<typename array_traits<T>::element, Outer>(out);
         out.put("[").put(array_traits<T>::size).put("]");
     } else if constexpr (k == kind::duration) {
         out.put("duration<");
-        describe_portable<typename T::rep>(out, outer);
+        describe_portable<typename T::rep, Outer>(out);
         describe_period<typename T::period>(out);
     } else if constexpr (k == kind::time) {
-        describe_all(out, outer, "time<", ">", types<typename T::duration>{});
+        describe_all<Outer>(out, "time<", ">", types<typename T::duration>{});
     } else if constexpr (k == kind::tuple) {
-        describe_all(out, outer, "{", "}", tuple_types<T>{});
+        describe_all<Outer>(out, "{", "}", tuple_types<T>{});
     } else if constexpr (k == kind::opaque) {
         describe_raw<T>(out);
         out.put(native_order());
     } else if constexpr (k == kind::custom) {
         out.put("custom #").put_hex(codec<T>::type.fingerprint);
     } else if constexpr (k == kind::aggregate || k == kind::unknown) {
-        describe_struct<T>(out, outer);
+        describe_struct<T, Outer>(out);
     } else {
-        describe_container<T>(out, outer);
+        describe_container<T, Outer>(out);
     }
 }
 

@@ -65,25 +65,6 @@ private:
     bool cut_ = false;
 };
 
-/// The types around the one being described, innermost first: a type that contains itself is
-/// described by how far out it stands.
-struct outer_type {
-    const void* id;
-    const outer_type* next;
-};
-
-template <class T>
-inline constexpr char type_id = 0;
-
-/// How many levels out T stands, or 0.
-template <class T>
-[[nodiscard]] constexpr std::size_t levels_out(const outer_type* outer) {
-    for (std::size_t n = 1; outer != nullptr; ++n, outer = outer->next) {
-        if (outer->id == &type_id<T>) return n;
-    }
-    return 0;
-}
-
 }  // namespace detail
 
 /// A message type that its author names: for a `codec` written by hand, whose layout nobody else

@@ -91,7 +91,7 @@ static_assert(!parley::sink<not_movable>);
 struct address_without_equality {
     using sink = archetype_sink;
     using source = archetype_source;
-    static constexpr std::string_view scheme = "x";
+    [[maybe_unused]] static constexpr std::string_view scheme = "x";
     static parley::result<address_without_equality> from(const parley::uri&, parley::diagnostics&);
     parley::uri to_uri() const;
     parley::result<sink> open_sink(const parley::open_request&) const;
@@ -106,7 +106,8 @@ struct address_without_scheme {
     parley::uri to_uri() const;
     parley::result<sink> open_sink(const parley::open_request&) const;
     parley::result<source> open_source(const parley::open_request&) const;
-    friend bool operator==(const address_without_scheme&, const address_without_scheme&) = default;
+    [[maybe_unused]] friend bool operator==(const address_without_scheme&,
+                                            const address_without_scheme&) = default;
 };
 static_assert(!parley::transport<address_without_scheme>);
 
