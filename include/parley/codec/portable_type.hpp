@@ -96,7 +96,7 @@ inline constexpr bool as_in_memory = (plain_kind<T> == kind::integer ||
                                       plain_kind<T> == kind::real) &&
                                      (std::endian::native == std::endian::little || sizeof(T) == 1);
 
-// -- types that contain themselves -----------------------------------------------------------------
+// -- types that contain themselves ----------------------------------------------------------------
 
 /// How many levels out T stands among the types around the one being described, innermost first, or
 /// 0: a type that contains itself is described by how far out it stands.
