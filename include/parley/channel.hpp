@@ -108,6 +108,10 @@ public:
             if (n == unencodable) [[unlikely]]
                 return errc::message_too_large;
         }
+        if constexpr (gathering_sink<sink_type> && requires { codec<T>::bytes_of(value); }) {
+            if (n > drive::copy_bytes_max)
+                return drive::send_from(sink_, codec<T>::bytes_of(value), d);
+        }
         auto l = drive::loan(sink_, n, d);
         if (!l) return l.error();
         codec<T>::encode(value, l->bytes());
@@ -187,8 +191,16 @@ public:
     }
     [[nodiscard]] result<T> try_receive() requires(!codec<T>::borrows) { return receive(expired); }
 
-    /// The next message, into `into`, which is left alone on an error: one copy for large types.
+    /// The next message, into `into`, without a copy in between where the transport can. On an
+    /// error `into` is as it was, or, if any bytes are a T, any T.
     [[nodiscard]] result<void> receive(T& into, deadline d = never) requires(!codec<T>::borrows) {
+        if constexpr (scattering_source<source_type> && sizeof(T) > drive::copy_bytes_max &&
+                      requires { requires codec<T>::any_bytes; }) {
+            auto r =
+                drive::receive_into(source_, {reinterpret_cast<std::byte*>(&into), sizeof(T)}, d);
+            if (!r) return r.error();
+            if (*r == placement::placed) return {};
+        }
         auto m = drive::receive(source_, d);
         if (!m) return m.error();
         if constexpr (requires { requires codec<T>::any_bytes; }) {

@@ -31,6 +31,7 @@
 //   C::view(in)    the T in these bytes, without a copy, after the same checks and one of
 //   alignment.
 //   C::any_bytes   optional, true: any bytes of the right length are a T, so nothing is checked.
+//   C::bytes_of(v) optional: what encode(v) would write, where it already lies in v.
 //
 // All of it is pure: no state, safe from any thread.
 #pragma once

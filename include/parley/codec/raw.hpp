@@ -135,6 +135,9 @@ struct raw {
         PARLEY_ASSERT(out.size() == sizeof(T));
         std::memcpy(out.data(), &v, sizeof(T));
     }
+    [[nodiscard]] static bytes bytes_of(const T& v) noexcept {
+        return {reinterpret_cast<const std::byte*>(&v), sizeof v};
+    }
     [[nodiscard]] static result<T> decode(bytes in) { return detail::copy_raw<T>(in); }
     [[nodiscard]] static result<const T*> view(bytes in) noexcept {
         return detail::view_raw<T>(in);

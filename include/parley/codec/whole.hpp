@@ -35,6 +35,9 @@ struct whole {
     static void encode(const T& v, mutable_bytes out) noexcept {
         if (!out.empty()) std::memcpy(out.data(), v.data(), out.size());
     }
+    [[nodiscard]] static bytes bytes_of(const T& v) noexcept {
+        return {reinterpret_cast<const std::byte*>(v.data()), v.size()};
+    }
     [[nodiscard]] static result<T> decode(bytes in) {
         using element = typename T::value_type;
         const auto* first = reinterpret_cast<const element*>(in.data());

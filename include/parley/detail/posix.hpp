@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -47,6 +48,11 @@ public:
 private:
     int fd_ = -1;
 };
+
+/// A part of what one call writes.
+[[nodiscard]] inline iovec part(const void* at, std::size_t n) noexcept {
+    return {const_cast<void*>(at), n};
+}
 
 /// A number that nobody else has.
 [[nodiscard]] inline std::uint64_t fresh_id() noexcept {

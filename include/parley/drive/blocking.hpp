@@ -53,6 +53,27 @@ template <sink S>
     return r;
 }
 
+/// From here on a message is worth more than the call that gathers or scatters it costs more.
+inline constexpr std::size_t copy_bytes_max = 4095;
+
+/// Sends a message from where it lies, waiting for room. Errors as of loan and commit.
+template <gathering_sink S>
+[[nodiscard]] result<void> send_from(S& s, bytes m, deadline& d) {
+    for (;;) {
+        auto r = s.send_from(m, d.is_try() ? expired : d.at());
+        if (r || r.error() != errc::would_block || d.is_try()) return r;
+        if (auto w = s.wait(d.at()); !w) return w.error();
+    }
+}
+
+/// The next message straight into `into`, if it is as long and can be had this way.
+template <scattering_source S>
+[[nodiscard]] result<placement> receive_into(S& s, mutable_bytes into, deadline& d) {
+    auto r = s.receive_into(into, d.is_try() ? expired : d.at());
+    if (!r && r.error() == errc::timed_out && d.is_try()) return errc::would_block;
+    return r;
+}
+
 /// Whether try_receive is cheaper than wait.
 template <source S>
 [[nodiscard]] bool asks_first(const S& s) noexcept {

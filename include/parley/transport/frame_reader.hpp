@@ -150,6 +150,14 @@ public:
         }
     }
 
+    /// True if only a message, or the end, can come next, and not a byte of it is here.
+    [[nodiscard]] bool at_rest() const noexcept { return greeted_ && buffer_.empty(); }
+    /// True if these are the first bytes of a message of n bytes.
+    [[nodiscard]] bool announces(const std::byte* header, std::size_t n) const noexcept {
+        return n <= message_bytes_max_ &&
+               load_le<std::uint64_t>(header) == frame::header_word(frame::kind::message, n);
+    }
+
     /// What it means that the sender's bytes have come to their end: `closed` after an end frame,
     /// else `peer_lost`.
     [[nodiscard]] errc at_end() const noexcept {

@@ -86,6 +86,16 @@ public:
         return write_now(from, n);
     }
 
+    /// Two parts behind one another, in one call.
+    ssize_t write(const std::byte* head, std::size_t head_n, const std::byte* from, std::size_t n,
+                  bool may_block) noexcept {
+        const iovec parts[] = {detail::part(head, head_n), detail::part(from, n)};
+        if (may_block) return ::writev(fd_.get(), parts, 2);
+        if (!now_ && !no_proc_) reopen();
+        if (!now_) return errno = EAGAIN, -1;
+        return ::writev(now_.get(), parts, 2);
+    }
+
     ssize_t write_now(const std::byte* from, std::size_t n) noexcept {
         if (!now_ && !no_proc_) reopen();
         if (now_) return ::write(now_.get(), from, n);
@@ -139,6 +149,12 @@ public:
             if (!detail::wait_for(fd_.get(), POLLIN, expired)) return errno = EAGAIN, -1;
         }
         return ::read(fd_.get(), to, n);
+    }
+    ssize_t read(const iovec* parts, int n, detail::reading how) noexcept {
+        if (how == detail::reading::at_once) {
+            if (!detail::wait_for(fd_.get(), POLLIN, expired)) return errno = EAGAIN, -1;
+        }
+        return ::readv(fd_.get(), parts, n);
     }
     void refuse(const message_type&) noexcept {}
     result<int> hand_over() noexcept {

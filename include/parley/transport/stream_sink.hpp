@@ -38,8 +38,9 @@ struct stream_options {
                     address.text() + " is no end of a pair: the other program opens it by name");
 }
 
-/// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), verdict(...),
-/// close(). One loan at a time; the loan is the send buffer itself, right behind the frame header.
+/// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), the same of two
+/// parts, verdict(...), close(). One loan at a time; the loan is the send buffer itself, right
+/// behind the frame header.
 template <class Io>
 class stream_sink {
     struct core;
@@ -101,7 +102,7 @@ public:
     [[gnu::always_inline]] result<loan> try_loan(std::size_t n) {
         core& c = *core_;
         if (!c.idle || n > c.options.message_bytes_max || c.prefix + n > c.capacity) [[unlikely]] {
-            if (auto r = prepare(n); !r) return r.error();
+            if (auto r = prepare(n, n); !r) return r.error();
         }
         c.idle = false;
         c.loaned = true;
@@ -112,8 +113,7 @@ public:
         core& c = *core_;
         PARLEY_ASSERT(l.core_ == &c);
         if (c.options.frames == framing::parley) [[likely]] {
-            frame::write_header(l.bytes_.data() - frame::header_bytes, frame::kind::message,
-                                l.bytes_.size());
+            c.write_header(l.bytes_.size());
         } else if (l.bytes_.empty()) {
             return c.why.fail(errc::invalid_argument,
                               "an empty message is nothing without a frame (frame=none)");
@@ -123,6 +123,25 @@ public:
         c.loaned = false;
         l.core_ = nullptr;
         return {};
+    }
+
+    /// A message from where it lies, its header beside it in the same call: what the kernel takes
+    /// is not copied here. What it does not take at once is, and is flushed like any other.
+    result<void> send_from(bytes m, time_point until) {
+        core& c = *core_;
+        PARLEY_ASSERT(!m.empty());
+        if (!c.idle || m.size() > c.options.message_bytes_max || c.prefix > c.capacity) {
+            if (auto r = prepare(m.size(), 0); !r) return r;
+        }
+        c.write_header(m.size());
+        const auto n = c.io.write(c.memory, c.prefix, m.data(), m.size(), until == never);
+        if (n == static_cast<ssize_t>(c.prefix + m.size())) [[likely]] {
+            c.idle = c.used;
+            return {};
+        }
+        c.keep(m);
+        auto r = c.flush_rest(n, until);
+        return !r && r.error() == errc::would_block ? result<void>() : r;
     }
 
     [[gnu::always_inline]] result<void> flush(time_point until) {
@@ -245,6 +264,22 @@ private:
             }
             return memory;
         }
+        [[gnu::always_inline]] void write_header(std::size_t length) noexcept {
+            if (options.frames == framing::none) return;
+            frame::write_header(memory + prefix - frame::header_bytes, frame::kind::message,
+                                length);
+        }
+        /// Makes a message the next to be written; errno stays.
+        void keep(bytes m) {
+            const int number = errno;
+            std::byte* at = reserve(prefix + m.size());
+            write_header(m.size());
+            std::copy(m.begin(), m.end(), at + prefix);
+            begin = 0;
+            end = prefix + m.size();
+            idle = false;
+            errno = number;
+        }
         /// Goes on after a first write that took less than all, or failed with errno.
         [[gnu::noinline]] result<void> flush_rest(ssize_t n, time_point until) {
             for (;;) {
@@ -309,7 +344,8 @@ private:
     };
 
     /// What stands in the way of a loan of n bytes: success if it could be removed.
-    [[gnu::noinline]] result<void> prepare(std::size_t n) {
+    /// `held`: how much of it is to lie in the send buffer.
+    [[gnu::noinline]] result<void> prepare(std::size_t n, std::size_t held) {
         core& c = *core_;
         if (c.failed) return c.failed;
         if (n > c.options.message_bytes_max) {
@@ -325,7 +361,7 @@ private:
             if (c.ended) return errc::closed;
             if (auto r = flush(expired); !r) return r;
         }
-        c.reserve(c.prefix + n);
+        c.reserve(c.prefix + held);
         c.idle = true;
         return {};
     }

@@ -53,8 +53,8 @@ private:
     parley::bytes bytes_;
 };
 
-/// A source that reads frames through `Io`: descriptor(), read(to, n, reading), refuse(...),
-/// close().
+/// A source that reads frames through `Io`: descriptor(), read(to, n, reading), the same into
+/// several parts, refuse(...), close().
 template <class Io>
 class stream_source {
 public:
@@ -73,6 +73,18 @@ public:
                 return view(&c.borrowed, m);
         }
         return try_receive_slowly();
+    }
+
+    /// The next message straight into `into`, if it is as long. not_placed: something else comes
+    /// first, and wait and try_receive tell it; what `into` holds then, and on an error, is nothing
+    /// to go by. timed_out: no whole message came.
+    result<placement> receive_into(mutable_bytes into, time_point until) {
+        core& c = *core_;
+        if (!c.plain || c.failed_before || c.at_eof || c.borrowed || c.ready.made() ||
+            !c.reader.at_rest()) {
+            return placement::not_placed;
+        }
+        return c.read_into(into, until);
     }
 
     [[gnu::always_inline]] result<void> wait(time_point until) {
@@ -189,6 +201,51 @@ private:
             return false;
         }
 
+        result<placement> read_into(mutable_bytes into, time_point until) {
+            std::byte header[frame::header_bytes];
+            const std::size_t whole = sizeof header + into.size(), packet = io.packet_bytes_max();
+            std::size_t got = 0;
+            error_code stopped;
+            while (!stopped && !at_eof) {
+                const auto how = may_read(until);
+                if (!how) {
+                    stopped = how.error();
+                    break;
+                }
+                const std::size_t body = got < sizeof header ? 0 : got - sizeof header;
+                iovec parts[] = {part(header + got, got < sizeof header ? sizeof header - got : 0),
+                                 part(into.data() + body, into.size() - body),
+                                 // A packet may be longer than hoped for.
+                                 packet == 0 ? part(nullptr, 0)
+                                             : part(reader.room(whole + packet).data(), packet)};
+                const auto n = io.read(parts, packet == 0 ? 2 : 3, *how);
+                if (n <= 0) {
+                    stopped = read_failed(n, *how);
+                    continue;
+                }
+                got += static_cast<std::size_t>(n);
+                if (got >= sizeof header && !reader.announces(header, into.size())) break;
+                if (got == whole) return placement::placed;
+                if (packet != 0) break;
+            }
+            hand_to_reader(header, into, got);
+            if (stopped) return stopped;
+            return placement::not_placed;
+        }
+        /// Bytes that were read elsewhere become the next of the reader's.
+        void hand_to_reader(const std::byte* header, bytes body, std::size_t got) {
+            if (got == 0) return;
+            const std::size_t whole = frame::header_bytes + body.size();
+            const auto to = reader.room(std::max(got, whole + io.packet_bytes_max())).data();
+            if (got > whole) std::memmove(to + whole, to, got - whole);
+            std::memcpy(to, header, std::min(got, frame::header_bytes));
+            if (got > frame::header_bytes) {
+                std::memcpy(to + frame::header_bytes, body.data(),
+                            std::min(got - frame::header_bytes, body.size()));
+            }
+            reader.filled(got);
+        }
+
         result<bytes> next() {
             if (options.frames == framing::parley) return reader.next(why);
             if (raw.empty()) return errc::would_block;
@@ -200,31 +257,41 @@ private:
             return options.frames == framing::parley ? reader.ready() : !raw.empty();
         }
 
+        /// How to read now; waits until the deadline. timed_out: nothing came.
+        result<reading> may_read(time_point until) {
+            if (until == never) return reading::blocking;
+            if (until == expired) return reading::at_once;
+            if (auto r = wait_for(io.descriptor(), POLLIN, until); !r) return r.error();
+            return reading::after_poll;
+        }
+        /// What a read of n <= 0 bytes means: nothing if it is to be tried again, or at_eof.
+        error_code read_failed(ssize_t n, reading how) {
+            if (n == 0 || errno == ECONNRESET) {
+                at_eof = true;
+                return {};
+            }
+            if (errno == EAGAIN && how != reading::blocking) return errc::timed_out;
+            if (errno == EINTR || errno == EAGAIN) return {};
+            return why.fail(last_error(), explain("reading " + address.text(), errno));
+        }
+
         /// Reads once. timed_out: nothing came.
         result<void> fill(time_point until) {
             use();
-            auto how = until == never ? reading::blocking : reading::at_once;
-            if (until != never && until != expired) {
-                if (auto r = wait_for(io.descriptor(), POLLIN, until); !r) return r.error();
-                how = reading::after_poll;
-            }
+            const auto how = may_read(until);
+            if (!how) return how.error();
             const bool framed = options.frames == framing::parley;
             const auto to = framed ? reader.room(io.packet_bytes_max())
                                    : raw.room(std::max<std::size_t>(io.packet_bytes_max(), 4096));
             for (;;) {
-                const auto n = io.read(to.data(), to.size(), how);
+                const auto n = io.read(to.data(), to.size(), *how);
                 if (n > 0) {
                     const auto got = static_cast<std::size_t>(n);
                     framed ? reader.filled(got) : raw.filled(got);
                     return {};
                 }
-                if (n == 0 || errno == ECONNRESET) {
-                    at_eof = true;
-                    return {};
-                }
-                if (errno == EAGAIN && how != reading::blocking) return errc::timed_out;
-                if (errno != EINTR && errno != EAGAIN) {
-                    return why.fail(last_error(), explain("reading " + address.text(), errno));
+                if (const error_code ec = read_failed(n, *how); ec || at_eof) {
+                    return ec ? result<void>(ec) : result<void>();
                 }
             }
         }

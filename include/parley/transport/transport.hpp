@@ -10,6 +10,9 @@
 //     is dropped uncommitted was never there. Errors: would_block, message_too_large (more than
 //     the limit), out_of_resources (more loans than limits().loans_max), closed, peer_lost.
 //   * loan.shrink(m), m <= n, keeps the first m bytes.
+//   * send_from(bytes, until), where it exists, is loan, copy, commit and flush of a message,
+//   without
+//     the copy; would_block: nothing of it was taken.
 //   * try_commit(loan) hands the message to the transport; from now on it is not taken back.
 //   * flush(until) pushes what is committed towards the reader, and wakes it if it sleeps;
 //     would_block: some bytes still lie in this process when `until` passed (streams only).
@@ -20,6 +23,8 @@
 //     Errors: would_block; closed or peer_lost, once, when the last sender is gone and everything
 //     it committed was delivered (an end that can have no successor keeps saying it);
 //     incompatible, corrupt.
+//   * receive_into(memory, until), where it exists, is the next message straight into memory of its
+//     length; not_placed: something else comes next, which try_receive tells.
 //   * a view's bytes stay until it is destroyed; limits().borrows_max may be open at once.
 //   * wait(until) returns when try_receive has something to say, else timed_out; it may read ahead.
 //   * peers_lost() counts the senders that died so far, the last one among them or not.
@@ -54,6 +59,9 @@ struct open_request {
     time_point until = never;    ///< how long to wait for the other end, where that is needed
     diagnostics* why = nullptr;  ///< where more words go; never null inside a transport
 };
+
+/// Whether a message came straight to where it is wanted.
+enum class placement : std::uint8_t { not_placed, placed };
 
 /// Both ends of a new channel, for make_channel.
 template <class Sink, class Source>
@@ -121,6 +129,17 @@ concept pairing_transport = transport<A> && requires(const A at, const open_requ
 /// A source whose try_receive costs no system call: the drivers ask it before they wait.
 template <class S>
 concept in_memory = requires { requires bool(S::in_memory); };
+
+/// A sink that takes a message from where it lies.
+template <class S>
+concept gathering_sink = sink<S> && requires(S s, bytes m, time_point until) {
+    { s.send_from(m, until) } -> std::same_as<result<void>>;
+};
+/// A source that puts a message where it is wanted.
+template <class S>
+concept scattering_source = source<S> && requires(S s, mutable_bytes m, time_point until) {
+    { s.receive_into(m, until) } -> std::same_as<result<placement>>;
+};
 
 // clang-format on
 

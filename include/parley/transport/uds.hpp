@@ -99,6 +99,7 @@ private:
                                          bool used_at_once) const;
     [[nodiscard]] source source_over(detail::unique_fd socket, kind k, const open_request& request,
                                      uri address, bool used_at_once) const;
+    static constexpr std::size_t usual_send_buffer_bytes = 512 << 10;
     [[nodiscard]] std::size_t header_bytes(kind k) const noexcept;
     [[nodiscard]] std::size_t received_bytes_max(kind k) const noexcept;
     [[nodiscard]] detail::stream_options stream_options(std::size_t message_bytes_max,
@@ -222,6 +223,10 @@ inline result<uds::sink> uds::sink_over(detail::unique_fd socket, kind k,
     const std::size_t room = detail::room_for_packets(
         socket.get(), std::max(with.send_buffer_bytes, k == kind::stream ? 0 : most + before));
     if (k != kind::stream) most = std::min(most, room - before);
+    // Several large messages should be on their way at once; what a packet may hold stays as it is.
+    if (with.send_buffer_bytes == 0) {
+        (void)detail::room_for_packets(socket.get(), usual_send_buffer_bytes);
+    }
     auto how = stream_options(most, used_at_once);
     const bool path = !name.empty() && name.front() != '@';
     detail::socket_writer writer(std::move(socket), path ? name : std::string());

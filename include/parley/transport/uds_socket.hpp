@@ -60,6 +60,17 @@ public:
         if (line_) return write_datagram(from, n, may_block);
         return ::send(fd_.get(), from, n, MSG_NOSIGNAL | (may_block ? 0 : MSG_DONTWAIT));
     }
+    /// Two parts behind one another, in one call and in one packet.
+    ssize_t write(const std::byte* head, std::size_t head_n, const std::byte* from, std::size_t n,
+                  bool may_block) noexcept {
+        // See write_datagram. The hello has introduced the line before any message.
+        if (line_ && std::has_single_bit(++line_->written) && line_cut()) return errno = EPIPE, -1;
+        iovec parts[] = {part(head, head_n), part(from, n)};
+        msghdr m{};
+        m.msg_iov = parts;
+        m.msg_iovlen = 2;
+        return ::sendmsg(fd_.get(), &m, MSG_NOSIGNAL | (may_block ? 0 : MSG_DONTWAIT));
+    }
     error_code verdict(const message_type& own, diagnostics& why) const {
         if (link_owner_ != 0) {
             return why.fail(errc::peer_lost,
@@ -163,6 +174,14 @@ public:
         if (packet_bytes_max_ == 0) return ::recv(fd_.get(), to, n, flags);
         const auto got = ::recv(fd_.get(), to, n, flags | MSG_TRUNC);
         if (got > 0 && static_cast<std::size_t>(got) > n) return errno = EMSGSIZE, -1;
+        return got;
+    }
+    ssize_t read(iovec* parts, int n, reading how) noexcept {
+        msghdr m{};
+        m.msg_iov = parts;
+        m.msg_iovlen = static_cast<std::size_t>(n);
+        const auto got = ::recvmsg(fd_.get(), &m, how == reading::blocking ? 0 : MSG_DONTWAIT);
+        if (got > 0 && (m.msg_flags & MSG_TRUNC) != 0) return errno = EMSGSIZE, -1;
         return got;
     }
     /// Answers a sender of another type with the receiver's hello.

@@ -50,6 +50,11 @@ public:
     result<view> try_receive() {
         return each([](auto& s) { return s.try_receive(); });
     }
+    /// Of a pair; the others read ahead for many senders.
+    result<placement> receive_into(mutable_bytes into, time_point until) {
+        if (auto* one = std::get_if<pair>(&any_)) return one->receive_into(into, until);
+        return placement::not_placed;
+    }
     result<void> wait(time_point until) {
         return each([&](auto& s) { return s.wait(until); });
     }
