@@ -29,7 +29,7 @@ calls() { # who what: per round trip of two processes, both sides together
         'BEGIN {printf "%.3f", (b - a) / 2000}'
 }
 
-printf '%-10s %28s %10s %34s\n' backend 'instructions: parley / bare' more \
+printf '%-16s %28s %10s %34s\n' backend 'instructions: parley / bare' more \
     'calls a round trip: parley / bare'
 for what in shm pipe stream seqpacket datagram; do
     p=$(instructions parley $what) b=$(instructions bare $what)
@@ -38,5 +38,9 @@ for what in shm pipe stream seqpacket datagram; do
     else
         cp=$(calls parley $what) cb=$(calls bare $what)
     fi
-    printf '%-10s %18s / %-7s %10s %24s / %-7s\n' $what "$p" "$b" $((p - b)) "$cp" "$cb"
+    printf '%-16s %18s / %-7s %10s %24s / %-7s\n' $what "$p" "$b" $((p - b)) "$cp" "$cb"
+done
+for what in stream seqpacket datagram; do
+    p=$(instructions parley named-$what) b=$(instructions bare $what)
+    printf '%-16s %18s / %-7s %10s %24s / %-7s\n' named-$what "$p" "$b" $((p - b)) - -
 done

@@ -2,6 +2,7 @@
 // Large messages over pipes and pairs of sockets: gathered from where they lie, and read straight
 // into the object that is to hold them.
 #include "support/catch.hpp"
+#include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
 #include <parley/channel.hpp>
@@ -14,6 +15,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace {
@@ -159,4 +161,27 @@ TEST_CASE("large messages: one of another length is corrupt and costs no other")
     refuses_other_lengths(parley::pipe{});
     refuses_other_lengths(stream);
     refuses_other_lengths(seqpacket);
+}
+
+TEST_CASE("large messages: of every length arrive over names, whichever call took them") {
+    parley_test::watchdog dog("large messages: lengths");
+    const parley_test::temporary_directory dir;
+    for (const auto k : {parley::uds::stream, parley::uds::seqpacket, parley::uds::datagram}) {
+        const parley::uds at(dir / "x", {.type = k});
+        auto in = parley::open_receiver<std::string>(at).value();
+        auto out = parley::open_sender<std::string>(at).value();
+        for (const std::size_t length : {0, 1, 4094, 4095, 4096, 4097, 65'535, 65'536, 100'000}) {
+            const std::string text(length, static_cast<char>('a' + length % 26));
+            // Two before one is received, so that some of it may stay with the sender.
+            out.send(text, 1s).value();
+            const bool taken = out.try_send(text).has_value();
+            REQUIRE(in.receive(1s).value() == text);
+            if (taken) {
+                (void)out.end().flush(parley::clock::now() + 1s);
+                REQUIRE(in.receive(1s).value() == text);
+            }
+        }
+        out.close(parley::clock::now() + 1s).value();
+        in.close().value();
+    }
 }
