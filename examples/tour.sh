@@ -66,7 +66,7 @@ move() {
     row "$1" "$3"
 }
 
-heading "1. One program, one file, seven ways: $(basename "$file"), $bytes bytes"
+heading "1. One program, one file, eight ways: $(basename "$file"), $bytes bytes"
 echo "   The rate is from file to file and includes the start of both processes. Round trips and"
 echo "   messages one way are of 64 bytes, between two processes (inproc: two threads)."
 printf '\n%-26s %12s  %-9s %8s %8s %12s\n' '' 'file' 'sha256' 'p50 us' 'p99 us' 'million/s'
@@ -75,6 +75,18 @@ move 'unix stream' "unix://$work/stream" 'unix:'
 move 'unix seqpacket' "unix://$work/packets?type=seqpacket" 'unix:?type=seqpacket'
 move 'unix datagram' "unix://$work/datagrams?type=datagram" 'unix:?type=datagram'
 move 'unix, abstract name' "unix://@tour-$$" 'unix://@x'
+# The kernel chooses the port, the receiver tells which.
+start=$(now)
+"$tool" recv tcp://127.0.0.1:0 --out "$work/out" --timeout 30 2>"$work/port" &
+receiver=$!
+peers=$receiver
+tries=0
+until grep -q 'receiving at' "$work/port" || [ $((tries += 1)) -gt 2000 ]; do sleep 0.005; done
+"$tool" send "$(sed -n 's/.*receiving at //p' "$work/port")" --in "$file" --timeout 30 || failed=1
+wait "$receiver" || failed=1
+end=$(now)
+peers=
+row 'tcp, loopback' tcp:
 start=$(now)
 "$tool" send 'pipe:?fd=1' --in "$file" | "$tool" recv 'pipe:?fd=0' --out "$work/out" || failed=1
 end=$(now)

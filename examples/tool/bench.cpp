@@ -7,6 +7,7 @@
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <sched.h>
@@ -248,6 +249,34 @@ parley::result<Address> renamed(const parley::uri& at, std::string_view suffix,
         parley::uri{fmt::format("{}://{}{}", at.scheme(), body, text.substr(question))}, why);
 }
 
+/// Of this host, with a free port of its own in place of the given address. A socket that does not
+/// listen keeps the port until the end of the program; a receiver may listen there nevertheless.
+template <>
+parley::result<parley::tcp> renamed<parley::tcp>(const parley::uri& at, std::string_view,
+                                                 parley::diagnostics& why) {
+    const std::string& text = at.text();
+    const auto question = std::min(text.find('?'), text.size());
+    auto own = parley::tcp::from(
+        parley::uri{"tcp://" + std::string(text.find("://[") == 3 ? "[::1]" : "127.0.0.1") + ":0" +
+                    text.substr(question)},
+        why);
+    if (!own) return own;
+    parley::detail::host_port where;
+    (void)where.assign(own->at);
+    const auto all = parley::detail::resolve(where, true, why);
+    if (!all) return all.error();
+    parley::detail::unique_fd fd(::socket(all->front().family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        ::bind(fd.get(), all->front().get(), all->front().length) != 0) {
+        return why.fail(parley::from_errno(errno), "no free port of this host");
+    }
+    where.port = parley::detail::ip_address::of(fd.get(), &::getsockname).port();
+    own->at = where.text();
+    (void)fd.release();
+    return own;
+}
+
 template <class Address>
 int bench_over(const bench_options& o) {
     const parley::uri at{o.address};
@@ -264,11 +293,12 @@ int run_bench(const bench_options& o) {
     const auto scheme = at.scheme();
     if (scheme == parley::shm::scheme) return bench_over<parley::shm>(o);
     if (scheme == parley::uds::scheme) return bench_over<parley::uds>(o);
+    if (scheme == parley::tcp::scheme) return bench_over<parley::tcp>(o);
     if (scheme == parley::pipe::scheme) return bench_over<parley::pipe>(o);
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
     return fail(
         wrong_usage,
-        fmt::format("'{}': no such scheme; wants shm:, unix:, pipe: or inproc:", o.address));
+        fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, pipe: or inproc:", o.address));
 }
 
 }  // namespace tool

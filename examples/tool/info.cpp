@@ -8,6 +8,7 @@
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <limits>
@@ -133,6 +134,28 @@ int about(const parley::uds& at) {
     return ok;
 }
 
+int about(const parley::tcp& at) {
+    using namespace std::chrono_literals;
+    parley::diagnostics why;
+    parley::detail::host_port where;
+    (void)where.assign(at.at);  // it was parsed
+    if (where.port == 0) {
+        line("state", "a free port, which the receiver chooses and its address() tells");
+    } else {
+        const auto all = parley::detail::resolve(where, false, why);
+        if (!all) return fail_to_open(all.error(), why);
+        // A connection that says nothing is nobody to a receiver.
+        const auto met = parley::detail::reach(*all, at.at, {}, parley::clock::now() + 500ms, why);
+        line("state", met ? "somebody listens there" : why.text());
+    }
+    parley::tcp other = at;
+    other.at = "127.0.0.1:0";
+    auto in = parley::open_receiver<parley::any_message>(other, parley::expired, &why);
+    if (!in) return fail_to_open(in.error(), why);
+    print_limits(in->limits());
+    return ok;
+}
+
 int about(const parley::pipe& at) {
     line("owner", "none: a pipe of the kernel, inherited or made by make_channel");
     parley::pipe other = at;
@@ -161,11 +184,12 @@ int run_info(const std::string& address) {
     const auto scheme = at.scheme();
     if (scheme == parley::shm::scheme) return info<parley::shm>(address);
     if (scheme == parley::uds::scheme) return info<parley::uds>(address);
+    if (scheme == parley::tcp::scheme) return info<parley::tcp>(address);
     if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
-    return fail(
-        wrong_usage,
-        fmt::format("address '{}', position 0: wants shm:, unix:, pipe: or inproc:", address));
+    return fail(wrong_usage,
+                fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, pipe: or inproc:",
+                            address));
 }
 
 }  // namespace tool

@@ -78,6 +78,8 @@ int run_recv(const recv_options& o) {
     auto in =
         parley::open_receiver<parley::any_message>(parley::uri{o.address}, left.until(), &why);
     if (!in) return fail_to_open(in.error(), why);
+    const std::string at = in->address().text();
+    if (at != o.address && !o.quiet) fmt::print(stderr, "parley: receiving at {}\n", at);
     if (const int e = to.truncate(); e != 0) {
         return fail(file_failed, fmt::format("emptying {}: {}", o.out, strerror(e)));
     }

@@ -7,7 +7,10 @@
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
+
+#include "support/ports.hpp"
 
 namespace conformance {
 namespace {
@@ -44,6 +47,24 @@ parley::uds abstract_socket(const std::string& n, directory&) {
 }
 parley::uds uds_pair(parley::uds::kind k) {
     return parley::uds(parley::uds::options{.type = k, .message_bytes_max = 70'000});
+}
+
+/// An address at a port of its own, which is kept as long as the address.
+template <class Address>
+struct at_port {
+    std::shared_ptr<const parley_test::reserved_port> port;
+    Address at;
+
+    auto open_sink(const parley::open_request& r) const { return at.open_sink(r); }
+    auto open_source(const parley::open_request& r) const { return at.open_source(r); }
+};
+template <int Family>
+at_port<parley::tcp> tcp_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>(Family);
+    // Small buffers, as those of the others: a channel is full soon, and stays so.
+    return {port, parley::tcp(port->text(), {.message_bytes_max = 110'000,
+                                             .send_buffer_bytes = 65536,
+                                             .receive_buffer_bytes = 65536})};
 }
 
 std::vector<model> all_models() {
@@ -86,16 +107,25 @@ std::vector<model> all_models() {
                 [](const std::string&, directory& d) {
                     return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=70000"));
                 }),
+        by_name("tcp", tcp_port<AF_INET>),
+        by_name("tcp, by uri",
+                [](const std::string&, directory&) {
+                    auto port = std::make_shared<parley_test::reserved_port>();
+                    using any = parley::any_transport<parley::transport_list<parley::tcp>>;
+                    return at_port<any>{port, any(uri("tcp://" + port->text()))};
+                }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",
             [](const std::string& n, directory&) { return faulty<shm>{shm(n, small_segment())}; }),
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
+    if (parley_test::has_ipv6()) all.push_back(by_name("tcp, over IPv6", tcp_port<AF_INET6>));
     for (auto& m : all) {
         // What is opened by descriptor belongs to this process from the start.
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
-        for (const char* part : {"faulty", "by uri", "by descriptor", "directory", "abstract"}) {
+        for (const char* part :
+             {"faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
             m.variation |= m.name.find(part) != std::string::npos;
         }
     }

@@ -85,6 +85,8 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
     refuses(uri("shm://ticks?mode=999"), errc::invalid_argument, "permissions as in chmod");
     refuses(uri("shm://a%zz"), errc::invalid_argument, "position 7");
     refuses(uri("unix://@x?type=pigeon"), errc::invalid_argument, "stream, seqpacket, datagram");
+    refuses(uri("tcp://::1:7000"), errc::invalid_argument, "position 6");
+    refuses(uri("tcp://localhost:http"), errc::invalid_argument, "a port from 0 to 65535");
     refuses(uri("pipe:?fd=-1"), errc::invalid_argument, "wants a whole number");
     refuses(uri("pipe://name"), errc::invalid_argument, "a pipe has no name");
     refuses(uri("inproc://"), errc::invalid_argument, "wants a name");
@@ -124,6 +126,38 @@ TEST_CASE("bad input: without permission the error is denied and names the path"
         const auto socket = parley::open_receiver<number>(parley::uds(dir / "s"), 0s, &why);
         return fails(why, !socket && socket.error() == errc::denied, dir / "s") ? 0 : 3;
     });
+}
+
+TEST_CASE("bad input: a privileged port is denied, in words") {
+    int first = 0;
+    std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> first;
+    if (first < 2) {
+        std::cout << "skipped: every port is free for all here\n";
+        return;
+    }
+    as_nobody([] {
+        diagnostics why;
+        const auto in = parley::open_receiver<number>(parley::tcp("127.0.0.1:1"), 0s, &why);
+        return fails(why, !in && in.error() == errc::denied, "CAP_NET_BIND_SERVICE") ? 0 : 1;
+    });
+}
+
+TEST_CASE("bad input: a tcp port of another program is in_use, and a silent one no receiver") {
+    const watchdog dog("a port in use");
+    diagnostics why;
+    auto in = parley::open_receiver<number>(parley::tcp("127.0.0.1:0"), 0s, &why).value();
+    refuses(in.address(), errc::in_use, "choose another port");
+    auto out = parley::open_sender<number>(in.address()).value();
+    out.send(7).value();
+    CHECK(in.receive().value() == 7);
+    in.close().value();
+    for (;;) {
+        const auto told = out.send(8);
+        if (told) continue;
+        CHECK(told.error() == errc::peer_lost);
+        break;
+    }
+    CHECK_THAT(out.why().text(), contains("the receiver is gone"));
 }
 
 TEST_CASE("bad input: another user's segment can be neither used nor replaced") {

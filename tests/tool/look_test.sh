@@ -44,6 +44,17 @@ expect 0 "$tool" info "unix://$work/deadsock"
 said 'stale: its owner is dead'
 expect 0 "$tool" info pipe:
 expect 0 "$tool" info "inproc://$name"
+expect 0 "$tool" info tcp://127.0.0.1:0
+said 'any number at once'
+"$tool" recv tcp://127.0.0.1:0 --out /dev/null 2>"$work/f.err" & port=$!
+started="$started $port"
+eventually grep -q 'receiving at' "$work/f.err"
+expect 0 "$tool" info "$(sed -n 's/.*receiving at //p' "$work/f.err")"
+said 'somebody listens there'
+kill -TERM "$port"
+ended 143 "$port"
+expect 0 "$tool" info "$(sed -n 's/.*receiving at //p' "$work/f.err")"
+said 'nobody receives at'
 expect 2 "$tool" info "shm://foreign$place"
 said 'no segment of parley'
 expect 1 "$tool" info "shm:/x"
@@ -73,7 +84,7 @@ ended 143 "$live"
 ended 143 "$sock"
 kill "$sender" 2>/dev/null || :
 
-for address in shm: unix: 'unix:?type=datagram' pipe: inproc:; do
+for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: inproc:; do
     expect 0 "$tool" bench "$address" --seconds 0.02 --json
     said '"p99_us"'
 done

@@ -26,6 +26,19 @@ for address in "shm://$name" "shm://$name?directory=$work&capacity_bytes=4096" \
     for file in large empty one odd; do through "$address" "$work/$file"; done
     through "$address" "$work/odd" --chunk 1000
 done
+# The kernel chooses a port, the receiver tells which.
+for address in "tcp://127.0.0.1:0" "tcp://localhost:0?no_delay=off"; do
+    for file in large empty one odd; do
+        "$tool" recv "$address" --out "$work/out" --timeout 60 2>"$work/recv.err" &
+        started=$!
+        eventually grep -q 'receiving at tcp://' "$work/recv.err"
+        at=$(sed -n 's/.*receiving at //p' "$work/recv.err" | head -n 1)
+        expect 0 "$tool" send "$at" --in "$work/$file" --timeout 60
+        ended 0 "$started"
+        cmp -s "$work/$file" "$work/out" || wrong "$at: $file came out different"
+        rm -f "$work/out"
+    done
+done
 for file in large empty one; do
     "$tool" send 'pipe:?fd=1' <"$work/$file" | "$tool" recv 'pipe:?fd=0' >"$work/out" ||
         wrong "a pipe: exit code $?"

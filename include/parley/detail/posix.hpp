@@ -138,17 +138,21 @@ inline result<int> epoll_until(int epoll, epoll_event* events, int count,
 /// Sleeps a little longer each time, for what tells nobody that it changed.
 class backoff {
 public:
+    explicit backoff(duration longest = std::chrono::milliseconds(20)) noexcept
+        : longest_(longest) {}
+
     /// timed_out once `until` passed.
     result<void> sleep(time_point until) noexcept {
         if (until == expired) return errc::timed_out;
         const auto now = clock::now();
         if (now >= until) return errc::timed_out;
         (void)poll_until(nullptr, 0, until - now < next_ ? until : now + next_);
-        next_ = std::min<duration>(next_ * 2, std::chrono::milliseconds(20));
+        next_ = std::min<duration>(next_ * 2, longest_);
         return {};
     }
 
 private:
+    duration longest_;
     duration next_ = std::chrono::microseconds(250);
 };
 

@@ -109,6 +109,7 @@ struct connection {
             readable = false;
         } else {
             eof = true;  // the end, or an error that ends it: at_end() says which
+            broken = n < 0;
             readable = false;
         }
         return 0;
@@ -119,8 +120,11 @@ struct connection {
     [[nodiscard]] bool has_more() const noexcept {
         return readable || eof || (framed ? reader.ready() : !raw.empty());
     }
-    /// How it ended. Foreign programs say no goodbye.
-    [[nodiscard]] errc at_end() const noexcept { return framed ? reader.at_end() : errc::closed; }
+    /// How it ended. Foreign programs say no goodbye, but an error of the connection is none.
+    [[nodiscard]] errc at_end() const noexcept {
+        if (framed) return reader.at_end();
+        return broken ? errc::peer_lost : errc::closed;
+    }
 
     unique_fd fd;
     frame_reader reader;
@@ -135,6 +139,7 @@ struct connection {
     bool queued = false;
     bool readable = false;  // the kernel said so, or experience does
     bool eof = false;
+    bool broken = false;
     bool counted = false;  // as a sender
     bool spoke = false;
     bool overlong = false;

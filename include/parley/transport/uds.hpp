@@ -93,7 +93,8 @@ private:
     [[nodiscard]] result<detail::unique_fd> inherited_end(diagnostics& why) const;
     [[nodiscard]] result<void> must_be_named(diagnostics& why) const;
     [[nodiscard]] result<detail::bound_socket> take(const open_request& request) const;
-    [[nodiscard]] result<detail::link_options> link_options(diagnostics& why) const;
+    using links = detail::link_options<detail::uds_family>;
+    [[nodiscard]] result<links> link_options(diagnostics& why) const;
     [[nodiscard]] result<sink> sink_over(detail::unique_fd socket, kind k,
                                          const open_request& request, uri address,
                                          bool used_at_once) const;
@@ -320,7 +321,7 @@ inline result<both_ends<uds::sink, uds::source>> uds::open_both(const open_reque
         std::move(*sender), at.source_over(std::move(in), k, request, in_at.to_uri(), false)};
 }
 
-inline result<detail::link_options> uds::link_options(diagnostics& why) const {
+inline result<uds::links> uds::link_options(diagnostics& why) const {
     if (auto ok = must_be_named(why); !ok) return ok.error();
     const kind k = with.type;
     if (k == kind::datagram) {
@@ -332,7 +333,7 @@ inline result<detail::link_options> uds::link_options(diagnostics& why) const {
     how.writers_max = 1;
     const std::size_t packet =
         k == kind::stream ? 0 : std::max(most + header_bytes(k), frame::hello_bytes_max);
-    return detail::link_options{how, how, packet};
+    return links{how, how, {packet, packet == 0 ? 0 : packet - how.message_bytes_max}};
 }
 
 inline result<uds::listener> uds::open_listener(const duplex_request& request) const {
@@ -340,7 +341,8 @@ inline result<uds::listener> uds::open_listener(const duplex_request& request) c
     if (!how) return how.error();
     auto at = take({request.receives, request.until, request.why});
     if (!at) return at.error();
-    return listener(std::move(*at), request, to_uri(), *how);
+    return listener(detail::uds_door(std::move(*at), with.type == kind::seqpacket), request,
+                    to_uri(), *how);
 }
 
 inline result<uds::link> uds::open_link(const duplex_request& request) const {
