@@ -7,6 +7,7 @@
 #include <parley/transport/stream_source.hpp>
 #include <parley/transport/uds_socket.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
