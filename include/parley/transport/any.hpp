@@ -3,6 +3,7 @@
 // that a URI may name. Nobody pays for a transport that is not in the list.
 #pragma once
 
+#include <parley/detail/later.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <cstddef>
@@ -228,8 +229,9 @@ class any_transport;
 template <transport... Transports>
 class any_transport<transport_list<Transports...>> {
 public:
-    using sink = any_sink;
-    using source = any_source;
+    // any_sink and any_source
+    using sink = detail::erased_sink<detail::later<void, Transports...>>;
+    using source = detail::erased_source<detail::later<void, Transports...>>;
     static constexpr std::string_view scheme = "any";
 
     any_transport() = default;

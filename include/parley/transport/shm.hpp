@@ -2,6 +2,7 @@
 // Shared memory: a named segment, or a sealed memfd between relatives.
 #pragma once
 
+#include <parley/detail/later.hpp>
 #include <parley/shm/segment.hpp>
 #include <parley/transport/shm_sink.hpp>
 #include <parley/transport/shm_source.hpp>
@@ -66,13 +67,15 @@ struct shm {
 
     [[nodiscard]] static result<shm> from(const uri& text, diagnostics& why);
     [[nodiscard]] uri to_uri() const;
-    // Templates, so that only who opens an end compiles what that takes.
+    // Templates, so that only who opens an end compiles what that takes; see detail::later. For the
+    // same reason they say `auto& why`.
     template <std::same_as<open_request> Request = open_request>
-    [[nodiscard]] result<sink> open_sink(const Request& request) const;
+    [[nodiscard]] result<detail::later<sink, Request>> open_sink(const Request& request) const;
     template <std::same_as<open_request> Request = open_request>
-    [[nodiscard]] result<source> open_source(const Request& request) const;
+    [[nodiscard]] result<detail::later<source, Request>> open_source(const Request& request) const;
     template <std::same_as<open_request> Request = open_request>
-    [[nodiscard]] result<both_ends<sink, source>> open_both(const Request& request) const;
+    [[nodiscard]] result<detail::later<both_ends<sink, source>, Request>> open_both(
+        const Request& request) const;
 
     friend bool operator==(const shm&, const shm&) = default;
 
@@ -84,9 +87,10 @@ private:
         return {with.wait, std::chrono::microseconds(with.spin_us)};
     }
     template <class Request>
-    [[nodiscard]] result<sink> try_open_sink(const Request& request) const;
-    template <class Plan>
-    [[nodiscard]] result<source> open_nameless(const Plan& planned, diagnostics& why) const;
+    [[nodiscard]] result<detail::later<sink, Request>> try_open_sink(const Request& request) const;
+    template <class Request>
+    [[nodiscard]] result<detail::later<source, Request>> open_nameless(
+        const Request& request, const detail::segment_plan& planned) const;
 };
 
 namespace detail {
@@ -168,15 +172,15 @@ inline uri shm::to_uri() const {
 }
 
 template <std::same_as<open_request> Request>
-result<shm::source> shm::open_source(const Request& request) const {
-    diagnostics& why = *request.why;
+result<detail::later<shm::source, Request>> shm::open_source(const Request& request) const {
+    auto& why = *request.why;
     detail::segment_plan planned;
     if (auto r = detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type,
                                       why);
         !r) {
         return r.error();
     }
-    if (name.empty()) return open_nameless(planned, why);
+    if (name.empty()) return open_nameless(request, planned);
     detail::segment_creator creator(file(), planned, why);
     detail::segment seg;
     if (auto r = creator.create(seg, detail::fresh_id()); !r) return r.error();
@@ -184,8 +188,10 @@ result<shm::source> shm::open_source(const Request& request) const {
 }
 
 /// A receiver without a name: who is given its descriptor can send.
-template <class Plan>
-result<shm::source> shm::open_nameless(const Plan& planned, diagnostics& why) const {
+template <class Request>
+result<detail::later<shm::source, Request>> shm::open_nameless(
+    const Request& request, const detail::segment_plan& planned) const {
+    auto& why = *request.why;
     if (fd >= 0) {
         return why.fail(errc::invalid_argument,
                         "shm:?fd=n is for senders: the receiver makes its segment itself");
@@ -207,8 +213,8 @@ result<shm::source> shm::open_nameless(const Plan& planned, diagnostics& why) co
 }
 
 template <class Request>
-result<shm::sink> shm::try_open_sink(const Request& request) const {
-    diagnostics& why = *request.why;
+result<detail::later<shm::sink, Request>> shm::try_open_sink(const Request& request) const {
+    auto& why = *request.why;
     const std::string path = fd < 0 ? file().path() : "/proc/self/fd/" + std::to_string(fd);
     detail::segment seg;
     // What lies behind a descriptor is reached through a link of /proc, so links are followed
@@ -231,7 +237,7 @@ result<shm::sink> shm::try_open_sink(const Request& request) const {
 }
 
 template <std::same_as<open_request> Request>
-result<shm::sink> shm::open_sink(const Request& request) const {
+result<detail::later<shm::sink, Request>> shm::open_sink(const Request& request) const {
     if (fd < 0) {
         if (auto r = file().check(*request.why); !r) return r.error();
     }
@@ -239,8 +245,9 @@ result<shm::sink> shm::open_sink(const Request& request) const {
 }
 
 template <std::same_as<open_request> Request>
-result<both_ends<shm::sink, shm::source>> shm::open_both(const Request& request) const {
-    diagnostics& why = *request.why;
+result<detail::later<both_ends<shm::sink, shm::source>, Request>> shm::open_both(
+    const Request& request) const {
+    auto& why = *request.why;
     if (!name.empty()) {
         return why.fail(errc::invalid_argument,
                         "make_channel wants shm{} without a name; a named segment is opened by "
