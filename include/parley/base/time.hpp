@@ -3,7 +3,15 @@
 // does.
 #pragma once
 
+// Durations and clocks are all that is wanted here. In libstdc++, <chrono> brings calendars and
+// with them <sstream> and locales; <mutex>, which the error codes need anyway, brings the former
+// alone.
+#include <version>
+#ifdef __GLIBCXX__
+#include <mutex>
+#else
 #include <chrono>
+#endif
 
 namespace parley {
 inline namespace v1 {
@@ -16,6 +24,12 @@ using duration = clock::duration;
 inline constexpr time_point never = time_point::max();
 /// Do not wait at all.
 inline constexpr time_point expired = time_point::min();
+
+/// The one that comes first, and the one that is shorter.
+[[nodiscard]] constexpr time_point earlier(time_point a, time_point b) noexcept {
+    return b < a ? b : a;
+}
+[[nodiscard]] constexpr duration shorter(duration a, duration b) noexcept { return b < a ? b : a; }
 
 /// How long a call may take: a duration from the call on, or a time point; zero means try.
 /// The clock is read only if the call really has to wait.

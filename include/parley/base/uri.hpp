@@ -4,7 +4,6 @@
 
 #include <parley/base/error.hpp>
 
-#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -198,6 +197,11 @@ private:
         return i < end ? hex_digit(text_[i]) : -1;
     }
 
+    std::size_t find_or_end(char c, std::size_t from) const noexcept {
+        const auto at = text_.find(c, from);
+        return at == std::string::npos ? text_.size() : at;
+    }
+
     void parse() {
         const auto colon = text_.find(':');
         if (colon == std::string::npos || colon == 0) {
@@ -212,7 +216,7 @@ private:
         }
         scheme_ = std::string_view(text_).substr(0, colon);
         std::size_t at = colon + 1;
-        const auto question = std::min(text_.find('?', at), text_.size());
+        const auto question = find_or_end('?', at);
         if (std::string_view(text_).substr(at, 2) == "//") {
             at += 2;
             body_position_ = at;
@@ -226,7 +230,7 @@ private:
     }
 
     std::size_t parse_option(std::size_t at) {
-        const auto end = std::min(text_.find('&', at), text_.size());
+        const auto end = find_or_end('&', at);
         const auto equals = text_.find('=', at);
         if (equals == std::string::npos || equals >= end || equals == at) {
             fail(at, "wants options as key=value");

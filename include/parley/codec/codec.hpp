@@ -33,7 +33,8 @@
 //   C::any_bytes   optional, true: any bytes of the right length are a T, so nothing is checked.
 //   C::bytes_of(v) optional: what encode(v) would write, where it already lies in v.
 //
-// All of it is pure: no state, safe from any thread.
+// All of it is pure: no state, safe from any thread. The compiled exemplar of one by hand stands in
+// testing/archetypes.hpp.
 #pragma once
 
 #include <parley/codec/fields.hpp>
@@ -89,25 +90,5 @@ struct codec : decltype(detail::choose_codec<T>())::type {};
 template <class T>
 concept encodable = codec_of<codec<T>, T>;
 
-namespace detail {
-
-/// The exemplar: the least that a codec written by hand has to have.
-struct exemplar {
-    std::byte only{};
-};
-struct exemplar_codec {
-    static constexpr message_type type = named_type("one byte, version 1");
-    static constexpr bool in_place = false;
-    static constexpr bool borrows = false;
-    static std::size_t size(const exemplar&) { return 1; }
-    static void encode(const exemplar& v, mutable_bytes out) { out[0] = v.only; }
-    static result<exemplar> decode(bytes in) {
-        if (in.size() != 1) return errc::corrupt;
-        return exemplar{in[0]};
-    }
-};
-static_assert(codec_of<exemplar_codec, exemplar>);
-
-}  // namespace detail
 }  // namespace v1
 }  // namespace parley

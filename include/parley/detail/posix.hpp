@@ -14,7 +14,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <ctime>
@@ -126,7 +125,7 @@ inline result<int> epoll_until(int epoll, epoll_event* events, int count,
             // Before Linux 5.11, or in a sandbox: whole milliseconds, rounded up.
             if (n < 0 && (errno == ENOSYS || errno == EPERM)) {
                 const auto ms = left.tv_sec * 1000 + (left.tv_nsec + 999'999) / 1'000'000;
-                n = ::epoll_wait(epoll, events, count, static_cast<int>(std::min(ms, 60'000L)));
+                n = ::epoll_wait(epoll, events, count, static_cast<int>(ms < 60'000 ? ms : 60'000));
                 if (n == 0 && clock::now() < until) continue;
             }
         }
@@ -147,7 +146,7 @@ public:
         const auto now = clock::now();
         if (now >= until) return errc::timed_out;
         (void)poll_until(nullptr, 0, until - now < next_ ? until : now + next_);
-        next_ = std::min<duration>(next_ * 2, longest_);
+        next_ = shorter(next_ * 2, longest_);
         return {};
     }
 

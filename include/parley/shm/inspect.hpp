@@ -63,11 +63,12 @@ inline result<segment_report> segment_report::of(const std::string& path, diagno
     if (!seg.file || ::fstat(seg.file.get(), &s) != 0) {
         return why.fail(detail::last_error(), detail::explain("looking at " + path, errno));
     }
-    auto map = detail::mapping::of(seg.file.get(), 0, shm_layout::page_bytes, PROT_READ);
-    if (!S_ISREG(s.st_mode) || s.st_size < off_t{shm_layout::page_bytes} || !map) {
+    detail::mapping map;
+    if (!S_ISREG(s.st_mode) || s.st_size < off_t{shm_layout::page_bytes} ||
+        !map.map(seg.file.get(), 0, shm_layout::page_bytes, PROT_READ)) {
         return why.fail(errc::corrupt, path + " is no segment of parley");
     }
-    const auto& header = map->as<const shm_layout::segment_header>();
+    const auto& header = map.as<const shm_layout::segment_header>();
     const message_type same{header.fingerprint, {}, 8};
     if (auto r = seg.adopt(same, path, why); !r) return r.error();
 

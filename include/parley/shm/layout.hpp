@@ -35,9 +35,9 @@
 #include <parley/base/error.hpp>
 #include <parley/base/type.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string>
 
 namespace parley {
@@ -162,14 +162,15 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
     h.alignment = static_cast<std::uint32_t>(s.alignment);
     const auto text = type.description.substr(0, sizeof h.description);
     h.description_bytes = static_cast<std::uint32_t>(text.size());
-    std::copy(text.begin(), text.end(), h.description);
+    std::memcpy(h.description, text.data(), text.size());
 }
 
-/// Checks a header that somebody else wrote against the file's size and our type; the shape, or
-/// corrupt (no segment, or a broken one), incompatible (another layout or type).
-[[nodiscard]] inline result<shape> check_header(const segment_header& from, std::size_t file_bytes,
-                                                const message_type& own, const std::string& where,
-                                                diagnostics& why) {
+/// Checks a header that somebody else wrote against the file's size and our type, and takes the
+/// shape from it. Errors: corrupt (no segment, or a broken one), incompatible (another layout or
+/// type).
+[[nodiscard]] inline result<void> check_header(const segment_header& from, std::size_t file_bytes,
+                                               const message_type& own, const std::string& where,
+                                               shape& out, diagnostics& why) {
     const segment_header h = from;  // read once: the file is input
     if (h.magic != magic) {
         return why.fail(errc::corrupt, where +
@@ -202,7 +203,8 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
                                                 "]; the sender's [" + std::string(own.description) +
                                                 "] wants " + std::to_string(own.alignment));
     }
-    return s;
+    out = s;
+    return {};
 }
 
 }  // namespace shm_layout

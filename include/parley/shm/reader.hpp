@@ -28,8 +28,9 @@ struct segment_label {
 };
 
 /// A lane with a writer, from its claim until all it sent was let go.
+template <class Atomics>
 struct adopted_lane {
-    lane_reader<std_atomics> lane;
+    lane_reader<Atomics> lane;
     const lane_page* page;
     lane_cursor* cursor;
     std::size_t number;
@@ -40,7 +41,10 @@ struct adopted_lane {
 };
 
 /// A process's hold on a segment as its reader: the lanes it drains, who came, left and died.
+template <class Atomics>
 struct segment_reader final : fork_sensitive {
+    using adopted = adopted_lane<Atomics>;
+
     segment_reader(segment s, segment_label called, uri a, wait_plan w)
         : seg(std::move(s)),
           path(std::move(called.path)),
@@ -65,18 +69,16 @@ struct segment_reader final : fork_sensitive {
     // --- opening ---------------------------------------------------------------------------
     result<void> map(diagnostics& d) {
         constexpr std::size_t one = shm_layout::page_bytes;
-        auto mine =
-            mapping::of(seg.file.get(), shm_layout::reader_offset, 2 * one, PROT_READ | PROT_WRITE);
-        auto theirs = mapping::of(seg.file.get(), shm_layout::doorbell_offset,
-                                  (1 + seg.shape.lanes) * one, PROT_READ);
-        if (!mine || !theirs) {
-            return d.fail(last_error(), explain("mapping " + address.text(), errno));
+        auto r = reader_map.map(seg.file.get(), shm_layout::reader_offset, 2 * one,
+                                PROT_READ | PROT_WRITE);
+        if (r) {
+            r = writers_map.map(seg.file.get(), shm_layout::doorbell_offset,
+                                (1 + seg.shape.lanes) * one, PROT_READ);
         }
-        reader_map = std::move(*mine);
-        writers_map = std::move(*theirs);
+        if (!r) return d.fail(r.error(), explain("mapping " + address.text(), errno));
         me = &reader_map.as<shm_layout::reader_page>();
         doorbell = &writers_map.as<const shm_layout::doorbell_page>();
-        lanes = std::make_unique<std::unique_ptr<adopted_lane>[]>(seg.shape.lanes);
+        lanes = std::make_unique<std::unique_ptr<adopted>[]>(seg.shape.lanes);
         rings = std::make_unique<mapping[]>(seg.shape.lanes);
         return {};
     }
@@ -84,12 +86,14 @@ struct segment_reader final : fork_sensitive {
     result<void> use() {
         if (failed) return failed;
         if (used) return {};
-        auto own = reopened(seg.file.get());
-        if (!own) return why.fail(own.error(), explain("reopening the segment", errno));
-        if (auto r = try_lock(own->get(), reader_lock); !r) {
+        unique_fd own;
+        if (auto r = reopen(seg.file.get(), own); !r) {
+            return why.fail(r.error(), explain("reopening the segment", errno));
+        }
+        if (auto r = try_lock(own.get(), reader_lock); !r) {
             return why.fail(errc::in_use, "this end is in use by another process");
         }
-        seg.file = std::move(*own);
+        seg.file = std::move(own);
         used = true;
         guard_against_fork();
         return {};
@@ -99,18 +103,18 @@ struct segment_reader final : fork_sensitive {
     [[nodiscard]] const lane_page& page_of(std::size_t i) const noexcept {
         return writers_map.as<const lane_page>((1 + i) * shm_layout::page_bytes);
     }
-    [[nodiscard]] adopted_lane* at(std::size_t i) const noexcept { return lanes[i].get(); }
+    [[nodiscard]] adopted* at(std::size_t i) const noexcept { return lanes[i].get(); }
 
     /// Looks for writers that came since the last look. True if there is one.
     bool adopt_newcomers() {
-        const auto seen = std_atomics::load(doorbell->claims, std::memory_order_acquire);
+        const auto seen = Atomics::load(doorbell->claims, std::memory_order_acquire);
         if (seen == claims_seen) [[likely]]
             return false;
         claims_seen = seen;
         bool any = false;
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
             // Acquire pairs with the claim: the lane is cleared, the page is signed.
-            const auto claim = std_atomics::load(page_of(i).claims, std::memory_order_acquire);
+            const auto claim = Atomics::load(page_of(i).claims, std::memory_order_acquire);
             if (at(i) == nullptr && claim != me->lanes[i].released) any |= adopt(i, claim);
         }
         return any;
@@ -124,16 +128,14 @@ struct segment_reader final : fork_sensitive {
                 trouble = r.error();
                 return false;
             }
-            auto ring_map = mapping::twice(seg.file.get(), offset, n, PROT_READ);
-            if (!ring_map) {
-                trouble = why.fail(ring_map.error(), explain("mapping a lane", errno));
+            if (auto r = rings[i].map_twice(seg.file.get(), offset, n, PROT_READ); !r) {
+                trouble = why.fail(r.error(), explain("mapping a lane", errno));
                 return false;
             }
-            rings[i] = std::move(*ring_map);
         }
         lane_cursor& cursor = me->lanes[i];
-        lanes[i] = std::make_unique<adopted_lane>(
-            adopted_lane{lane_reader<std_atomics>(seg.shape, rings[i].data(), cursor), &page_of(i),
+        lanes[i] = std::make_unique<adopted>(
+            adopted{lane_reader<Atomics>(seg.shape, rings[i].data(), cursor), &page_of(i),
                          &cursor, i, claim});
         if (ready.made()) watch(*lanes[i]);
         ++active;
@@ -141,7 +143,7 @@ struct segment_reader final : fork_sensitive {
     }
 
     /// The lane had no message: what else.
-    void lane_said(adopted_lane& l, taken what) {
+    void lane_said(adopted& l, taken what) {
         if (what == taken::end) finish(l, errc::closed);
         if (what != taken::broken) return;
         trouble = why.fail(errc::corrupt, "process " + std::to_string(l.page->pid) +
@@ -163,26 +165,26 @@ struct segment_reader final : fork_sensitive {
         return false;
     }
 
-    void let_go(adopted_lane& l, bytes payload) noexcept {
+    void let_go(adopted& l, bytes payload) noexcept {
         if (--l.borrowed == 0) [[likely]] {
             l.lane.release();
         } else if (!l.lane.release_oldest(payload)) {
             return;
         }
         // The writer may sleep until there is room for what it wants to send.
-        if (std_atomics::load(l.page->asleep, std::memory_order_seq_cst) != 0) wake_writer(l);
+        if (Atomics::load(l.page->asleep, std::memory_order_seq_cst) != 0) wake_writer(l);
         if (l.over && l.borrowed == 0) free_lane(l);
     }
-    void wake_writer(adopted_lane& l) noexcept {
-        const auto wanted = std_atomics::load(l.page->wanted, std::memory_order_relaxed);
+    void wake_writer(adopted& l) noexcept {
+        const auto wanted = Atomics::load(l.page->wanted, std::memory_order_relaxed);
         if (l.lane.released() < wanted) return;
-        (void)ring<std_atomics>(l.page->asleep, l.cursor->bell, [&] {
+        (void)ring<Atomics>(l.page->asleep, l.cursor->bell, [&] {
             return bell.ring({seg.id, static_cast<int>(l.number), l.claim});
         });
     }
 
     /// This lane's writer has nothing more to say.
-    void finish(adopted_lane& l, errc how) noexcept {
+    void finish(adopted& l, errc how) noexcept {
         last_end = how;
         ended = true;
         l.over = true;
@@ -193,10 +195,10 @@ struct segment_reader final : fork_sensitive {
             free_lane(l);
         }
     }
-    void free_lane(adopted_lane& l) noexcept {
+    void free_lane(adopted& l) noexcept {
         const std::size_t i = l.number;
         // Release: a new writer that sees this may overwrite the ring.
-        std_atomics::store(l.cursor->released, l.claim, std::memory_order_release);
+        Atomics::store(l.cursor->released, l.claim, std::memory_order_release);
         lanes[i].reset();
     }
 
@@ -209,7 +211,7 @@ struct segment_reader final : fork_sensitive {
     }
 
     // --- death -----------------------------------------------------------------------------
-    [[nodiscard]] bool is_dead(const adopted_lane& l) const noexcept {
+    [[nodiscard]] bool is_dead(const adopted& l) const noexcept {
         return !l.over && !is_locked(seg.file.get(), writer_lock(l.number));
     }
     [[nodiscard]] bool look_is_due() noexcept {
@@ -224,7 +226,7 @@ struct segment_reader final : fork_sensitive {
         if (active == 0 || (!ready.made() && !look_is_due())) return false;
         bool any = false;
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
-            adopted_lane* l = at(i);
+            adopted* l = at(i);
             if (l == nullptr || !is_dead(*l)) continue;
             // It died after the last look at its lane: what it committed before counts.
             if (!l->lane.ready(std::memory_order_acquire)) {
@@ -245,22 +247,22 @@ struct segment_reader final : fork_sensitive {
 
     // --- waiting ---------------------------------------------------------------------------
     [[nodiscard]] bool something_to_say(std::memory_order order) const noexcept {
-        if (std_atomics::load(doorbell->claims, order) != claims_seen) return true;
+        if (Atomics::load(doorbell->claims, order) != claims_seen) return true;
         if (failed || trouble || (ended && active == 0)) return true;
         if (active == 0) return false;
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
-            const adopted_lane* l = at(i);
+            const adopted* l = at(i);
             if (l != nullptr && !l->over && l->lane.ready(order)) return true;
         }
         return false;
     }
     void park(time_point until) noexcept {
-        sleeper<std_atomics> self{me->state.asleep, doorbell->bell};
+        sleeper<Atomics> self{me->state.asleep, doorbell->bell};
         const auto seen = self.lie_down(asleep_on_futex);
         if (!something_to_say(std::memory_order_seq_cst)) {
             // With no writer there is nobody to look after.
             const duration most = active == 0 ? std::chrono::seconds(1) : liveness_interval;
-            self.sleep(seen, until == never ? most : std::min(most, until - clock::now()));
+            self.sleep(seen, until == never ? most : shorter(most, until - clock::now()));
         }
         self.get_up();
     }
@@ -280,7 +282,7 @@ struct segment_reader final : fork_sensitive {
     }
     /// Death must wake the descriptor too: by pidfd, or where PIDs mean nothing, by a clock. Of
     /// make_channel's writer nobody knows which process it will be.
-    void watch(adopted_lane& l) noexcept {
+    void watch(adopted& l) noexcept {
         if (named) l.pidfd = pidfd_of(l.page->pid, l.page->pid_namespace);
         if (!l.pidfd) {
             l.pidfd = liveness_clock();
@@ -291,7 +293,7 @@ struct segment_reader final : fork_sensitive {
     /// Nothing to receive: the descriptor becomes unreadable until there is. True if there is.
     bool rearm() {
         bell.drain();
-        (void)sleeper<std_atomics>{me->state.asleep, doorbell->bell}.lie_down(asleep_on_socket);
+        (void)sleeper<Atomics>{me->state.asleep, doorbell->bell}.lie_down(asleep_on_socket);
         if (something_to_say(std::memory_order_seq_cst)) return true;
         ready.lower();
         if (foreign) quiet_clocks();
@@ -310,7 +312,7 @@ struct segment_reader final : fork_sensitive {
     void close() {
         const bool mine = used || forks() == forks_at_open;
         if (mine && seg.file) {
-            std_atomics::store(me->state.closed, std::uint32_t{1}, std::memory_order_seq_cst);
+            Atomics::store(me->state.closed, std::uint32_t{1}, std::memory_order_seq_cst);
             for (std::size_t i = 0; i < seg.shape.lanes; ++i) ring_for_good(i);
             if (!path.empty()) remove_name(path, seg.file.get());
             registration.reset();
@@ -319,9 +321,9 @@ struct segment_reader final : fork_sensitive {
     }
     /// Wakes the writer of a lane, also of one that was never looked at.
     void ring_for_good(std::size_t i) noexcept {
-        const auto claim = std_atomics::load(page_of(i).claims, std::memory_order_seq_cst);
+        const auto claim = Atomics::load(page_of(i).claims, std::memory_order_seq_cst);
         if (claim == me->lanes[i].released) return;
-        (void)ring<std_atomics>(page_of(i).asleep, me->lanes[i].bell, [&] {
+        (void)ring<Atomics>(page_of(i).asleep, me->lanes[i].bell, [&] {
             return bell.ring({seg.id, static_cast<int>(i), claim});
         });
     }
@@ -344,12 +346,12 @@ struct segment_reader final : fork_sensitive {
     diagnostics why;
     mapping reader_map, writers_map;
     std::unique_ptr<mapping[]> rings;
-    std::unique_ptr<std::unique_ptr<adopted_lane>[]> lanes;
+    std::unique_ptr<std::unique_ptr<adopted>[]> lanes;
     shm_layout::reader_page* me = nullptr;
     const shm_layout::doorbell_page* doorbell = nullptr;
     std::size_t active = 0;   // lanes with a writer that is not over
     std::size_t current = 0;  // whose turn it is
-    adopted_lane* lane_now = nullptr;
+    adopted* lane_now = nullptr;
     unsigned turn = 0;
     std::uint32_t claims_seen = 0;
     std::uint64_t lost = 0;

@@ -57,12 +57,14 @@ inline void unlock(int fd, off_t at) noexcept {
     ::fcntl(fd, F_OFD_SETLK, &l);
 }
 /// A description of the same file that this process opened itself, so that its locks are its own.
-[[nodiscard]] inline result<unique_fd> reopened(int fd) noexcept {
+/// (Here and below, what is made goes into `out`: each result<…> of one more type costs whoever
+/// includes this as much as a small header.)
+[[nodiscard]] inline result<void> reopen(int fd, unique_fd& out) noexcept {
     char path[32];
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    unique_fd own(::open(path, O_RDWR | O_CLOEXEC));
-    if (!own) return last_error();
-    return own;
+    out.reset(::open(path, O_RDWR | O_CLOEXEC));
+    if (!out) return last_error();
+    return {};
 }
 /// The inode number of one of this process's namespaces ("pid", "net"); 0 if there is no telling.
 [[nodiscard]] inline std::uint64_t namespace_id(const char* kind) noexcept {
@@ -97,30 +99,33 @@ public:
         return *reinterpret_cast<Page*>(data() + offset);
     }
 
-    [[nodiscard]] static result<mapping> of(int fd, std::size_t offset, std::size_t n,
-                                            int protection) noexcept {
-        const auto own = reopened(fd);
-        if (!own) return own.error();
+    /// Becomes n bytes of a file.
+    [[nodiscard]] result<void> map(int fd, std::size_t offset, std::size_t n,
+                                   int protection) noexcept {
+        unique_fd own;
+        if (auto r = reopen(fd, own); !r) return r;
         void* at =
-            ::mmap(nullptr, n, protection, MAP_SHARED, own->get(), static_cast<off_t>(offset));
+            ::mmap(nullptr, n, protection, MAP_SHARED, own.get(), static_cast<off_t>(offset));
         if (at == MAP_FAILED) return last_error();
-        return mapping(at, n);
+        *this = mapping(at, n);
+        return {};
     }
     /// The same n bytes twice, back to back.
-    [[nodiscard]] static result<mapping> twice(int fd, std::size_t offset, std::size_t n,
-                                               int protection) noexcept {
-        const auto own = reopened(fd);
-        if (!own) return own.error();
+    [[nodiscard]] result<void> map_twice(int fd, std::size_t offset, std::size_t n,
+                                         int protection) noexcept {
+        unique_fd own;
+        if (auto r = reopen(fd, own); !r) return r;
         void* at = ::mmap(nullptr, 2 * n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED) return last_error();
         mapping both(at, 2 * n);
         for (std::size_t i = 0; i < 2; ++i) {
-            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, own->get(),
+            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, own.get(),
                        static_cast<off_t>(offset)) == MAP_FAILED) {
                 return last_error();
             }
         }
-        return both;
+        *this = std::move(both);
+        return {};
     }
 
 private:
@@ -165,15 +170,17 @@ struct segment {
         }
         const std::size_t control = shape.rings_offset();
         if (auto r = reserve(file.get(), 0, control, where, why); !r) return r;
-        auto map = mapping::of(file.get(), 0, control, PROT_READ | PROT_WRITE);
-        if (!map) return why.fail(map.error(), explain("mapping " + where, errno));
-        auto& header = map->as<shm_layout::segment_header>();
+        mapping map;
+        if (auto r = map.map(file.get(), 0, control, PROT_READ | PROT_WRITE); !r) {
+            return why.fail(r.error(), explain("mapping " + where, errno));
+        }
+        auto& header = map.as<shm_layout::segment_header>();
         shm_layout::write_header(header, shape, plan.type);
         header.owner_pid = owner_pid = static_cast<std::uint32_t>(::getpid());
         header.pid_namespace = pid_namespace = namespace_id("pid");
         header.net_namespace = net_namespace = namespace_id("net");
         header.segment = id = fresh_id;
-        auto& reader = map->as<shm_layout::reader_page>(shm_layout::reader_offset);
+        auto& reader = map.as<shm_layout::reader_page>(shm_layout::reader_offset);
         for (auto& lane : reader.lanes) lane.head = shape.first();
         return {};
     }
@@ -188,12 +195,12 @@ struct segment {
             return why.fail(errc::corrupt, where + " is no segment of parley: it has " +
                                                std::to_string(size) + " bytes; it is left alone");
         }
-        auto map = mapping::of(file.get(), 0, shm_layout::page_bytes, PROT_READ);
-        if (!map) return why.fail(map.error(), explain("mapping " + where, errno));
-        const auto& header = map->as<const shm_layout::segment_header>();
-        auto checked = shm_layout::check_header(header, size, own, where, why);
-        if (!checked) return checked.error();
-        shape = *checked;
+        mapping map;
+        if (auto r = map.map(file.get(), 0, shm_layout::page_bytes, PROT_READ); !r) {
+            return why.fail(r.error(), explain("mapping " + where, errno));
+        }
+        const auto& header = map.as<const shm_layout::segment_header>();
+        if (auto r = shm_layout::check_header(header, size, own, where, shape, why); !r) return r;
         id = header.segment;
         net_namespace = header.net_namespace;
         owner_pid = header.owner_pid;
@@ -267,14 +274,14 @@ public:
     segment_creator(segment_name at, const segment_plan& plan, diagnostics& why)
         : at_(std::move(at)), path_(at_.path()), plan_(plan), why_(why) {}
 
-    [[nodiscard]] result<segment> create(std::uint64_t fresh_id) {
-        if (auto r = at_.check(why_); !r) return r.error();
-        segment fresh;
-        if (auto r = make_file(fresh, fresh_id); !r) return r.error();
+    /// Into `fresh`, which is empty.
+    [[nodiscard]] result<void> create(segment& fresh, std::uint64_t fresh_id) {
+        if (auto r = at_.check(why_); !r) return r;
+        if (auto r = make_file(fresh, fresh_id); !r) return r;
         if (auto r = fresh.initialise(plan_, fresh_id, path_, why_); !r) return discard(r.error());
         if (auto r = try_lock(fresh.file.get(), reader_lock); !r) return discard(r.error());
         for (;;) {
-            if (publish(fresh)) return fresh;
+            if (publish(fresh)) return {};
             if (errno != EEXIST) {
                 return discard(why_.fail(last_error(), explain("creating " + path_, errno)));
             }
@@ -338,16 +345,15 @@ inline void remove_name(const std::string& path, int file) noexcept {
 }
 
 /// A segment without a name, sealed against any change of its size: a peer cannot truncate it.
-[[nodiscard]] inline result<segment> anonymous_segment(const segment_plan& plan,
-                                                       std::uint64_t fresh_id, diagnostics& why) {
-    segment fresh;
+[[nodiscard]] inline result<void> anonymous_segment(segment& fresh, const segment_plan& plan,
+                                                    std::uint64_t fresh_id, diagnostics& why) {
     fresh.file.reset(::memfd_create("parley", MFD_CLOEXEC | MFD_ALLOW_SEALING));
     if (!fresh.file) return why.fail(last_error(), explain("making a memfd", errno));
-    if (auto r = fresh.initialise(plan, fresh_id, "a memfd", why); !r) return r.error();
+    if (auto r = fresh.initialise(plan, fresh_id, "a memfd", why); !r) return r;
     if (::fcntl(fresh.file.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
         return why.fail(last_error(), explain("sealing a memfd", errno));
     }
-    return fresh;
+    return {};
 }
 
 }  // namespace detail

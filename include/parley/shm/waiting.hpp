@@ -9,7 +9,6 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <ctime>
 
@@ -33,7 +32,7 @@ struct wait_plan {
     [[nodiscard]] time_point spin_until(time_point until) const {
         if (how == waiting::spin) return until;
         if (how == waiting::park) return expired;
-        return std::min(until, clock::now() + spin_for);
+        return earlier(until, clock::now() + spin_for);
     }
 };
 

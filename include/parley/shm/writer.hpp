@@ -22,6 +22,7 @@ using lane_cursor = shm_layout::lane_cursor;
 
 /// A process's hold on one lane as its writer: opening, taking the lane, waiting for room, and
 /// noticing that the reader is gone.
+template <class Atomics>
 struct segment_writer final : fork_sensitive {
     segment_writer(segment s, std::string name, uri a, wait_plan p, bool shared_)
         : seg(std::move(s)),
@@ -36,15 +37,13 @@ struct segment_writer final : fork_sensitive {
 
     // --- opening ---------------------------------------------------------------------------
     result<void> map(diagnostics& d) {
-        const auto page = [&](std::size_t at, std::size_t n, int rights) {
-            return mapping::of(seg.file.get(), at, n, rights);
-        };
         constexpr std::size_t one = shm_layout::page_bytes;
-        auto r = page(shm_layout::reader_offset, 2 * one, PROT_READ);
-        auto b = page(shm_layout::doorbell_offset, one, PROT_READ | PROT_WRITE);
-        if (!r || !b) return d.fail(last_error(), explain("mapping " + address.text(), errno));
-        reader_map = std::move(*r);
-        doorbell_map = std::move(*b);
+        const int file = seg.file.get();
+        auto r = reader_map.map(file, shm_layout::reader_offset, 2 * one, PROT_READ);
+        if (r) {
+            r = doorbell_map.map(file, shm_layout::doorbell_offset, one, PROT_READ | PROT_WRITE);
+        }
+        if (!r) return d.fail(r.error(), explain("mapping " + address.text(), errno));
         reader = &reader_map.as<const shm_layout::reader_page>();
         doorbell = &doorbell_map.as<shm_layout::doorbell_page>();
         return {};
@@ -72,32 +71,34 @@ struct segment_writer final : fork_sensitive {
     result<void> take(std::size_t i, diagnostics& d) {
         constexpr std::size_t one = shm_layout::page_bytes;
         constexpr int rights = PROT_READ | PROT_WRITE;
-        auto page = mapping::of(seg.file.get(), shm_layout::lanes_offset + i * one, one, rights);
-        if (!page) return d.fail(page.error(), explain("mapping " + address.text(), errno));
-        auto& l = page->as<lane_page>();
-        const auto claims = std_atomics::load(l.claims, std::memory_order_relaxed);
+        mapping page, both;
+        if (auto r = page.map(seg.file.get(), shm_layout::lanes_offset + i * one, one, rights);
+            !r) {
+            return d.fail(r.error(), explain("mapping " + address.text(), errno));
+        }
+        auto& l = page.as<lane_page>();
+        const auto claims = Atomics::load(l.claims, std::memory_order_relaxed);
         // Acquire pairs with the reader's release of the lane: it is done with the ring.
-        if (std_atomics::load(reader->lanes[i].released, std::memory_order_acquire) != claims) {
+        if (Atomics::load(reader->lanes[i].released, std::memory_order_acquire) != claims) {
             // Its last writer may have died before it said that it came: say it for the dead.
             announce();
             return errc::would_block;
         }
         const std::size_t at = seg.shape.ring_offset(i), n = seg.shape.capacity;
         if (auto r = reserve(seg.file.get(), at, n, address.text(), d); !r) return r.error();
-        auto ring_map_or = mapping::twice(seg.file.get(), at, n, rights);
-        if (!ring_map_or) {
-            return d.fail(ring_map_or.error(), explain("mapping " + address.text(), errno));
+        if (auto r = both.map_twice(seg.file.get(), at, n, rights); !r) {
+            return d.fail(r.error(), explain("mapping " + address.text(), errno));
         }
-        lane_map = std::move(*page);
-        ring_map = std::move(*ring_map_or);
+        lane_map = std::move(page);
+        ring_map = std::move(both);
         me = &l;
         number = i;
-        lane = lane_writer<std_atomics>(seg.shape, ring_map.data(), reader->lanes[i]);
+        lane = lane_writer<Atomics>(seg.shape, ring_map.data(), reader->lanes[i]);
         sign();
-        std_atomics::store(l.asleep, std::uint64_t{0}, std::memory_order_relaxed);
+        Atomics::store(l.asleep, std::uint64_t{0}, std::memory_order_relaxed);
         claim_number = claims + 1;
         // Release: whoever sees the claim sees the zeroed commit word and who we are.
-        std_atomics::store(l.claims, claim_number, std::memory_order_release);
+        Atomics::store(l.claims, claim_number, std::memory_order_release);
         announce();
         if (!shared) {
             used = true;
@@ -107,8 +108,8 @@ struct segment_writer final : fork_sensitive {
     }
     /// Makes the reader look at who has which lane.
     void announce() noexcept {
-        std_atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
-        (void)ring<std_atomics>(reader->state.asleep, doorbell->bell,
+        Atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
+        (void)ring<Atomics>(reader->state.asleep, doorbell->bell,
                                 [this] { return ring_socket(); });
     }
     void sign() noexcept {
@@ -120,18 +121,20 @@ struct segment_writer final : fork_sensitive {
     // --- use -------------------------------------------------------------------------------
     [[nodiscard]] bool ready_to_write() noexcept {
         return used && !failed &&
-               std_atomics::load(reader->state.closed, std::memory_order_relaxed) == 0;
+               Atomics::load(reader->state.closed, std::memory_order_relaxed) == 0;
     }
     /// Makes an end of make_channel this process's own: its lock moves to a description that no
     /// other process shares.
     result<void> use() {
         if (used) return {};
-        auto own = reopened(seg.file.get());
-        if (!own) return why.fail(own.error(), explain("reopening the segment", errno));
-        if (auto r = try_lock(own->get(), writer_lock(number)); !r) {
+        unique_fd own;
+        if (auto r = reopen(seg.file.get(), own); !r) {
+            return why.fail(r.error(), explain("reopening the segment", errno));
+        }
+        if (auto r = try_lock(own.get(), writer_lock(number)); !r) {
             return why.fail(errc::in_use, "this end is in use by another process");
         }
-        seg.file = std::move(*own);
+        seg.file = std::move(own);
         sign();
         used = true;
         guard_against_fork();
@@ -157,11 +160,11 @@ struct segment_writer final : fork_sensitive {
     /// Looking after the reader costs a system call, so it is done when ringing finds nobody,
     /// and now and then.
     [[gnu::noinline]] result<void> ring_reader(std::uint64_t asleep) {
-        const auto r = rang<std_atomics>(asleep, doorbell->bell, [this] { return ring_socket(); });
+        const auto r = rang<Atomics>(asleep, doorbell->bell, [this] { return ring_socket(); });
         return look_after_reader(r == rung::no_answer);
     }
     [[nodiscard]] bool closed_by_reader() const noexcept {
-        return std_atomics::load(reader->state.closed, std::memory_order_relaxed) != 0;
+        return Atomics::load(reader->state.closed, std::memory_order_relaxed) != 0;
     }
     [[nodiscard]] bool speaks_for_the_channel() const noexcept {
         return used || forks() == forks_at_open;
@@ -194,12 +197,12 @@ struct segment_writer final : fork_sensitive {
                                          " of the messages sent were not received");
     }
     void park(time_point until) noexcept {
-        sleeper<std_atomics> self{me->asleep, reader->lanes[number].bell};
-        std_atomics::store(me->wanted, lane.head_for(refused), std::memory_order_relaxed);
+        sleeper<Atomics> self{me->asleep, reader->lanes[number].bell};
+        Atomics::store(me->wanted, lane.head_for(refused), std::memory_order_relaxed);
         const auto seen = self.lie_down(asleep_on_futex);
         if (!lane.room_now(refused) && !closed_by_reader()) {
             const auto left = until == never ? liveness_interval : until - clock::now();
-            self.sleep(seen, std::min<duration>(left, liveness_interval));
+            self.sleep(seen, shorter(left, liveness_interval));
         }
         self.get_up();
     }
@@ -223,13 +226,13 @@ struct segment_writer final : fork_sensitive {
     /// No room: from now on the descriptor is unreadable until the reader makes some.
     result<void> rearm(std::size_t n) {
         own_bell.drain();
-        std_atomics::store(me->wanted, lane.head_for(n), std::memory_order_relaxed);
-        (void)sleeper<std_atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
+        Atomics::store(me->wanted, lane.head_for(n), std::memory_order_relaxed);
+        (void)sleeper<Atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
             asleep_on_socket);
         if (lane.room_now(n)) return {};
         // A reader that closed before it could see this sleeper rings nobody, and its lock may
         // fall a little later: its word counts, and seq_cst orders it with the bell.
-        if (std_atomics::load(reader->state.closed, std::memory_order_seq_cst) != 0) {
+        if (Atomics::load(reader->state.closed, std::memory_order_seq_cst) != 0) {
             return lost(errc::closed, "the receiver of " + address.text() + " closed");
         }
         if (auto r = look_after_reader(true); !r) return r.error();
@@ -267,7 +270,7 @@ struct segment_writer final : fork_sensitive {
     lane_page* me = nullptr;
     std::size_t number = 0;
     std::uint32_t claim_number = 0;
-    lane_writer<std_atomics> lane;
+    lane_writer<Atomics> lane;
     const std::size_t message_bytes_max = seg.shape.message_bytes_max();
     std::size_t refused = 0;
     std::uint64_t flushes = 0;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The compiled exemplar of a transport: the least that meets the contract of
 // transport/transport.hpp, to start a new backend from and to compile generic code against. Four
-// slots, one sender, one receiver, threads of one process; no descriptor, no successors.
+// slots, one sender, one receiver, threads of one process; no descriptor, no successors. And of a
+// codec, the least that meets the contract of codec/codec.hpp.
 #pragma once
 
+#include <parley/codec/codec.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <array>
@@ -293,6 +295,23 @@ static_assert(sink<archetype_sink> && !source<archetype_sink>);
 static_assert(source<archetype_source> && !sink<archetype_source>);
 static_assert(transport<archetype> && !pairing_transport<archetype>);
 static_assert(!in_memory<archetype_source>);
+
+/// A message and the least that a codec written by hand has to have.
+struct archetype_message {
+    std::byte only{};
+};
+struct archetype_codec {
+    static constexpr message_type type = named_type("one byte, version 1");
+    static constexpr bool in_place = false;
+    static constexpr bool borrows = false;
+    static std::size_t size(const archetype_message&) { return 1; }
+    static void encode(const archetype_message& v, mutable_bytes out) { out[0] = v.only; }
+    static result<archetype_message> decode(bytes in) {
+        if (in.size() != 1) return errc::corrupt;
+        return archetype_message{in[0]};
+    }
+};
+static_assert(codec_of<archetype_codec, archetype_message>);
 
 }  // namespace testing
 }  // namespace v1

@@ -3,6 +3,7 @@
 // that a URI may name. Nobody pays for a transport that is not in the list.
 #pragma once
 
+#include <parley/detail/later.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <cstddef>
@@ -63,10 +64,10 @@ private:
     alignas(void*) std::byte memory_[6 * sizeof(void*)];
 };
 
-}  // namespace detail
+// Templates, so that who never opens an end by URI does not compile them.
 
-/// A sink of any transport. One virtual call for each verb; the same contract.
-class any_sink {
+template <class Lazy>
+class erased_sink {
 public:
     class loan {
     public:
@@ -77,7 +78,7 @@ public:
         }
 
     private:
-        friend any_sink;
+        friend erased_sink;
         template <class Loan>
         explicit loan(Loan l) noexcept
             : bytes_(l.bytes()), shrink_(&shrink_as<Loan>), object_(std::move(l)) {}
@@ -92,7 +93,7 @@ public:
     };
 
     template <class S>
-    requires(!std::same_as<S, any_sink> && sink<S>) explicit any_sink(S s)
+    requires(!std::same_as<S, erased_sink> && sink<S>) explicit erased_sink(S s)
         : end_(std::make_unique<end_of<S>>(std::move(s))) {}
 
     result<loan> try_loan(std::size_t n) { return end_->try_loan(n); }
@@ -143,15 +144,15 @@ private:
     std::unique_ptr<end> end_;
 };
 
-/// A source of any transport. One virtual call for each verb; the same contract.
-class any_source {
+template <class Lazy>
+class erased_source {
 public:
     class view {
     public:
         [[nodiscard]] parley::bytes bytes() const noexcept { return bytes_; }
 
     private:
-        friend any_source;
+        friend erased_source;
         template <class View>
         explicit view(View v) noexcept : bytes_(v.bytes()), object_(std::move(v)) {}
 
@@ -160,7 +161,7 @@ public:
     };
 
     template <class S>
-    requires(!std::same_as<S, any_source> && source<S>) explicit any_source(S s)
+    requires(!std::same_as<S, erased_source> && source<S>) explicit erased_source(S s)
         : end_(std::make_unique<end_of<S>>(std::move(s))), in_memory_(parley::in_memory<S>) {}
 
     result<view> try_receive() { return end_->try_receive(); }
@@ -208,6 +209,13 @@ private:
     bool in_memory_;
 };
 
+}  // namespace detail
+
+/// A sink of any transport. One virtual call for each verb; the same contract.
+using any_sink = detail::erased_sink<void>;
+/// A source of any transport. One virtual call for each verb; the same contract.
+using any_source = detail::erased_source<void>;
+
 /// The transports that a URI may name, in the order in which schemes are looked up.
 template <transport... Transports>
 struct transport_list {};
@@ -221,8 +229,9 @@ class any_transport;
 template <transport... Transports>
 class any_transport<transport_list<Transports...>> {
 public:
-    using sink = any_sink;
-    using source = any_source;
+    // any_sink and any_source
+    using sink = detail::erased_sink<detail::later<void, Transports...>>;
+    using source = detail::erased_source<detail::later<void, Transports...>>;
     static constexpr std::string_view scheme = "any";
 
     any_transport() = default;

@@ -93,11 +93,11 @@ public:
         return {this, [name](inproc_names* all) { all->remove(name); }};
     }
     /// A description of its own of the segment under `name`; would_block: there is none.
-    [[nodiscard]] result<unique_fd> open(const std::string& name) {
+    [[nodiscard]] result<void> open(const std::string& name, unique_fd& out) {
         const std::lock_guard lock(mutex_);
         const auto e = find(name);
         if (e == entries_.end()) return errc::would_block;
-        return reopened(e->fd);
+        return reopen(e->fd, out);
     }
 
 private:
@@ -152,29 +152,33 @@ inline uri inproc::to_uri() const {
 
 inline result<inproc::source> inproc::open_source(const open_request& request) const {
     diagnostics& why = *request.why;
-    auto planned = detail::plan_segment(with.writers_max, with.capacity_bytes, request.type, why);
-    if (!planned) return planned.error();
-    auto seg = detail::anonymous_segment(*planned, detail::fresh_id(), why);
-    if (!seg) return seg.error();
-    if (auto r = detail::try_lock(seg->file.get(), detail::reader_lock); !r) {
+    detail::segment_plan planned;
+    if (auto r = detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type,
+                                      why);
+        !r) {
+        return r.error();
+    }
+    detail::segment seg;
+    if (auto r = detail::anonymous_segment(seg, planned, detail::fresh_id(), why); !r) {
+        return r.error();
+    }
+    if (auto r = detail::try_lock(seg.file.get(), detail::reader_lock); !r) {
         return why.fail(r.error(), detail::explain("locking a memfd", errno));
     }
-    auto registration = detail::inproc_names::instance().add(name, seg->file.get());
+    auto registration = detail::inproc_names::instance().add(name, seg.file.get());
     if (!registration) {
         return why.fail(errc::in_use, to_uri().text() + " has a receiver in this process already");
     }
-    return source::own(std::move(*seg), {{}, std::move(registration)}, to_uri(), plan(), why);
+    return source::own(std::move(seg), {{}, std::move(registration)}, to_uri(), plan(), why);
 }
 
 inline result<inproc::sink> inproc::open_sink(const open_request& request) const {
     return detail::opened_by_and_by(request, [&]() -> result<sink> {
         detail::segment seg;
-        auto file = detail::inproc_names::instance().open(name);
-        if (!file) {
-            return request.why->fail(file.error(),
+        if (auto r = detail::inproc_names::instance().open(name, seg.file); !r) {
+            return request.why->fail(r.error(),
                                      "no receiver at " + to_uri().text() + " in this process");
         }
-        seg.file = std::move(*file);
         if (auto r = seg.adopt(request.type, to_uri().text(), *request.why); !r) return r.error();
         return sink::claim(std::move(seg), {}, to_uri(), plan(), false, *request.why);
     });

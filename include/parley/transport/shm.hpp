@@ -2,12 +2,15 @@
 // Shared memory: a named segment, or a sealed memfd between relatives.
 #pragma once
 
+#include <parley/detail/later.hpp>
 #include <parley/shm/segment.hpp>
 #include <parley/transport/shm_sink.hpp>
 #include <parley/transport/shm_source.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <charconv>
 #include <climits>
+#include <concepts>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -64,9 +67,15 @@ struct shm {
 
     [[nodiscard]] static result<shm> from(const uri& text, diagnostics& why);
     [[nodiscard]] uri to_uri() const;
-    [[nodiscard]] result<sink> open_sink(const open_request& request) const;
-    [[nodiscard]] result<source> open_source(const open_request& request) const;
-    [[nodiscard]] result<both_ends<sink, source>> open_both(const open_request& request) const;
+    // Templates, so that only who opens an end compiles what that takes; see detail::later. For the
+    // same reason they say `auto& why`.
+    template <std::same_as<open_request> Request = open_request>
+    [[nodiscard]] result<detail::later<sink, Request>> open_sink(const Request& request) const;
+    template <std::same_as<open_request> Request = open_request>
+    [[nodiscard]] result<detail::later<source, Request>> open_source(const Request& request) const;
+    template <std::same_as<open_request> Request = open_request>
+    [[nodiscard]] result<detail::later<both_ends<sink, source>, Request>> open_both(
+        const Request& request) const;
 
     friend bool operator==(const shm&, const shm&) = default;
 
@@ -77,20 +86,21 @@ private:
     [[nodiscard]] detail::wait_plan plan() const {
         return {with.wait, std::chrono::microseconds(with.spin_us)};
     }
-    [[nodiscard]] result<detail::segment_plan> segment_for(const message_type& type,
-                                                           diagnostics& why) const;
-    [[nodiscard]] result<sink> try_open_sink(const open_request& request) const;
-    [[nodiscard]] result<source> open_nameless(const detail::segment_plan& planned,
-                                               diagnostics& why) const;
+    template <class Request>
+    [[nodiscard]] result<detail::later<sink, Request>> try_open_sink(const Request& request) const;
+    template <class Request>
+    [[nodiscard]] result<detail::later<source, Request>> open_nameless(
+        const Request& request, const detail::segment_plan& planned) const;
 };
 
 namespace detail {
 
 /// The plan of a segment with these options, checked.
-[[nodiscard]] inline result<segment_plan> plan_segment(std::size_t lanes, std::size_t capacity,
-                                                       const message_type& type, diagnostics& why) {
-    const shm_layout::shape s{lanes, capacity, std::max<std::size_t>(8, type.alignment)};
-    if (s.sane()) return segment_plan{s, type};
+[[nodiscard]] inline result<void> plan_segment(segment_plan& out, std::size_t lanes,
+                                               std::size_t capacity, const message_type& type,
+                                               diagnostics& why) {
+    out = {{lanes, capacity, type.alignment < 8 ? 8 : type.alignment}, type};
+    if (out.shape.sane()) return {};
     return why.fail(errc::invalid_argument,
                     "a segment of " + std::to_string(lanes) + " lanes of " +
                         std::to_string(capacity) + " bytes: wants 1 to " +
@@ -113,8 +123,8 @@ template <class Open>
         if (s || s.error() != errc::would_block || request.until == expired) return s;
         const auto now = clock::now();
         if (request.until != never && now >= request.until) return errc::timed_out;
-        (void)poll_until(nullptr, 0, std::min(now + pause, request.until));
-        pause = std::min<duration>(pause * 2, std::chrono::milliseconds(16));
+        (void)poll_until(nullptr, 0, earlier(now + pause, request.until));
+        pause = shorter(pause * 2, std::chrono::milliseconds(16));
     }
 }
 
@@ -161,44 +171,50 @@ inline uri shm::to_uri() const {
     return w.done();
 }
 
-inline result<detail::segment_plan> shm::segment_for(const message_type& type,
-                                                     diagnostics& why) const {
-    return detail::plan_segment(with.writers_max, with.capacity_bytes, type, why);
-}
-
-inline result<shm::source> shm::open_source(const open_request& request) const {
-    diagnostics& why = *request.why;
-    auto planned = segment_for(request.type, why);
-    if (!planned) return planned.error();
-    if (name.empty()) return open_nameless(*planned, why);
-    detail::segment_creator creator(file(), *planned, why);
-    auto seg = creator.create(detail::fresh_id());
-    if (!seg) return seg.error();
-    return source::own(std::move(*seg), {file().path()}, to_uri(), plan(), why);
+template <std::same_as<open_request> Request>
+result<detail::later<shm::source, Request>> shm::open_source(const Request& request) const {
+    auto& why = *request.why;
+    detail::segment_plan planned;
+    if (auto r = detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type,
+                                      why);
+        !r) {
+        return r.error();
+    }
+    if (name.empty()) return open_nameless(request, planned);
+    detail::segment_creator creator(file(), planned, why);
+    detail::segment seg;
+    if (auto r = creator.create(seg, detail::fresh_id()); !r) return r.error();
+    return source::own(std::move(seg), {file().path()}, to_uri(), plan(), why);
 }
 
 /// A receiver without a name: who is given its descriptor can send.
-inline result<shm::source> shm::open_nameless(const detail::segment_plan& planned,
-                                              diagnostics& why) const {
+template <class Request>
+result<detail::later<shm::source, Request>> shm::open_nameless(
+    const Request& request, const detail::segment_plan& planned) const {
+    auto& why = *request.why;
     if (fd >= 0) {
         return why.fail(errc::invalid_argument,
                         "shm:?fd=n is for senders: the receiver makes its segment itself");
     }
-    auto seg = detail::anonymous_segment(planned, detail::fresh_id(), why);
-    if (!seg) return seg.error();
-    if (auto r = detail::try_lock(seg->file.get(), detail::reader_lock); !r) {
+    detail::segment seg;
+    if (auto r = detail::anonymous_segment(seg, planned, detail::fresh_id(), why); !r) {
+        return r.error();
+    }
+    if (auto r = detail::try_lock(seg.file.get(), detail::reader_lock); !r) {
         return why.fail(r.error(), detail::explain("locking a memfd", errno));
     }
     // Others get a description of their own, or theirs would hold our lock when we are dead.
-    auto other = detail::reopened(seg->file.get());
-    if (!other) return why.fail(other.error(), detail::explain("reopening a memfd", errno));
-    auto invitation = std::make_shared<detail::unique_fd>(std::move(*other));
+    auto invitation = std::make_shared<detail::unique_fd>();
+    if (auto r = detail::reopen(seg.file.get(), *invitation); !r) {
+        return why.fail(r.error(), detail::explain("reopening a memfd", errno));
+    }
     const uri at = shm(invitation->get()).to_uri();
-    return source::own(std::move(*seg), {{}, std::move(invitation)}, at, plan(), why);
+    return source::own(std::move(seg), {{}, std::move(invitation)}, at, plan(), why);
 }
 
-inline result<shm::sink> shm::try_open_sink(const open_request& request) const {
-    diagnostics& why = *request.why;
+template <class Request>
+result<detail::later<shm::sink, Request>> shm::try_open_sink(const Request& request) const {
+    auto& why = *request.why;
     const std::string path = fd < 0 ? file().path() : "/proc/self/fd/" + std::to_string(fd);
     detail::segment seg;
     // What lies behind a descriptor is reached through a link of /proc, so links are followed
@@ -220,35 +236,42 @@ inline result<shm::sink> shm::try_open_sink(const open_request& request) const {
     return sink::claim(std::move(seg), fd < 0 ? path : std::string(), to_uri(), plan(), false, why);
 }
 
-inline result<shm::sink> shm::open_sink(const open_request& request) const {
+template <std::same_as<open_request> Request>
+result<detail::later<shm::sink, Request>> shm::open_sink(const Request& request) const {
     if (fd < 0) {
         if (auto r = file().check(*request.why); !r) return r.error();
     }
     return detail::opened_by_and_by(request, [&] { return try_open_sink(request); });
 }
 
-inline result<both_ends<shm::sink, shm::source>> shm::open_both(const open_request& request) const {
-    diagnostics& why = *request.why;
+template <std::same_as<open_request> Request>
+result<detail::later<both_ends<shm::sink, shm::source>, Request>> shm::open_both(
+    const Request& request) const {
+    auto& why = *request.why;
     if (!name.empty()) {
         return why.fail(errc::invalid_argument,
                         "make_channel wants shm{} without a name; a named segment is opened by "
                         "open_receiver and open_sender");
     }
     // Nobody else can find it, so there is one writer, whatever the options allow.
-    auto planned = detail::plan_segment(1, with.capacity_bytes, request.type, why);
-    if (!planned) return planned.error();
-    auto seg = detail::anonymous_segment(*planned, detail::fresh_id(), why);
-    if (!seg) return seg.error();
+    detail::segment_plan planned;
+    if (auto r = detail::plan_segment(planned, 1, with.capacity_bytes, request.type, why); !r) {
+        return r.error();
+    }
+    detail::segment seg;
+    if (auto r = detail::anonymous_segment(seg, planned, detail::fresh_id(), why); !r) {
+        return r.error();
+    }
     // Each end has a description of its own, which a fork shares until the end is used.
     detail::segment writing = {
-        {}, seg->shape, seg->id, seg->net_namespace, seg->owner_pid, seg->pid_namespace};
-    auto other = detail::reopened(seg->file.get());
-    if (!other) return why.fail(other.error(), detail::explain("reopening a memfd", errno));
-    writing.file = std::move(*other);
-    if (auto r = detail::try_lock(seg->file.get(), detail::reader_lock + 1); !r) {
+        {}, seg.shape, seg.id, seg.net_namespace, seg.owner_pid, seg.pid_namespace};
+    if (auto r = detail::reopen(seg.file.get(), writing.file); !r) {
+        return why.fail(r.error(), detail::explain("reopening a memfd", errno));
+    }
+    if (auto r = detail::try_lock(seg.file.get(), detail::reader_lock + 1); !r) {
         return why.fail(r.error(), detail::explain("locking a memfd", errno));
     }
-    auto in = source::own(std::move(*seg), {}, to_uri(), plan(), why);
+    auto in = source::own(std::move(seg), {}, to_uri(), plan(), why);
     if (!in) return in.error();
     auto out = sink::claim(std::move(writing), {}, to_uri(), plan(), true, why);
     if (!out) return out.error();

@@ -15,8 +15,9 @@ inline namespace v1 {
 namespace detail {
 
 /// The sink of shm and inproc.
-class shm_sink {
-    using core = segment_writer;
+template <class Atomics>
+class lane_sink {
+    using core = segment_writer<Atomics>;
 
 public:
     /// Belongs to its sink, also to one that is moved meanwhile.
@@ -39,7 +40,7 @@ public:
         }
 
     private:
-        friend shm_sink;
+        friend lane_sink;
         loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
         void give_back() noexcept {
             if (core_ != nullptr) core_->loaned = false;
@@ -74,7 +75,7 @@ public:
     /// Rings the reader if it sleeps. Never blocks: what is committed is where it will be read.
     [[gnu::always_inline]] result<void> flush(time_point) {
         core& c = *core_;
-        const auto asleep = std_atomics::load(c.reader->state.asleep, std::memory_order_seq_cst);
+        const auto asleep = Atomics::load(c.reader->state.asleep, std::memory_order_seq_cst);
         if (asleep != 0 || (++c.flushes & 7) == 0) [[unlikely]]
             return c.ring_reader(asleep);
         return {};
@@ -87,7 +88,7 @@ public:
         for (;;) {
             for (int i = 0; i < 64; ++i) {
                 if (c.lane.room_now(c.refused) || c.closed_by_reader()) return {};
-                std_atomics::pause();
+                Atomics::pause();
             }
             if (auto r = c.look_after_reader(false); !r) return {};  // try_loan will say it
             if (spin_until != expired && clock::now() < spin_until) continue;
@@ -109,7 +110,7 @@ public:
         if (c.open && c.speaks_for_the_channel() && !c.failed) {
             if (auto r = c.use(); !r) return r;
             c.lane.commit_end();
-            (void)ring<std_atomics>(c.reader->state.asleep, c.doorbell->bell,
+            (void)ring<Atomics>(c.reader->state.asleep, c.doorbell->bell,
                                     [&c] { return c.ring_socket(); });
         }
         c.clean_up_after_reader();
@@ -129,32 +130,34 @@ public:
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }
 
-    shm_sink(shm_sink&&) noexcept = default;
-    shm_sink& operator=(shm_sink&& other) noexcept {
+    lane_sink(lane_sink&&) noexcept = default;
+    lane_sink& operator=(lane_sink&& other) noexcept {
         if (core_) (void)close(expired);
         core_ = std::move(other.core_);
         return *this;
     }
-    ~shm_sink() {
+    ~lane_sink() {
         if (core_) (void)close(expired);
     }
 
     /// Takes a free lane of an open segment whose reader lives. `shared`: made before a fork, it
     /// belongs to whoever uses it first.
-    [[nodiscard]] static result<shm_sink> claim(segment seg, std::string path, uri address,
+    [[nodiscard]] static result<lane_sink> claim(segment seg, std::string path, uri address,
                                                 wait_plan plan, bool shared, diagnostics& why) {
         auto c = std::make_unique<core>(std::move(seg), std::move(path), std::move(address), plan,
                                         shared);
         if (auto r = c->map(why); !r) return r.error();
         if (auto r = c->claim(why); !r) return r.error();
-        return shm_sink(std::move(c));
+        return lane_sink(std::move(c));
     }
 
 private:
-    explicit shm_sink(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
+    explicit lane_sink(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
 
     std::unique_ptr<core> core_;
 };
+
+using shm_sink = lane_sink<std_atomics>;
 
 }  // namespace detail
 }  // namespace v1

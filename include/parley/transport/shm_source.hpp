@@ -14,9 +14,10 @@ inline namespace v1 {
 namespace detail {
 
 /// The source of shm and inproc.
-class shm_source {
-    using core = segment_reader;
-    using adopted = adopted_lane;
+template <class Atomics>
+class lane_source {
+    using core = segment_reader<Atomics>;
+    using adopted = adopted_lane<Atomics>;
 
 public:
     static constexpr bool in_memory = true;
@@ -41,7 +42,7 @@ public:
         [[nodiscard]] parley::bytes bytes() const noexcept { return bytes_; }
 
     private:
-        friend shm_source;
+        friend lane_source;
         view(core* c, adopted* l, parley::bytes b) noexcept : core_(c), lane_(l), bytes_(b) {}
         void let_go() noexcept {
             if (core_ != nullptr) core_->let_go(*lane_, bytes_);
@@ -74,7 +75,7 @@ public:
         for (;;) {
             for (int i = 0; i < 64; ++i) {
                 if (c.something_to_say(std::memory_order_acquire)) return {};
-                std_atomics::pause();
+                Atomics::pause();
             }
             if (spin_until != expired && clock::now() < spin_until) {
                 if (c.somebody_died()) return {};
@@ -111,26 +112,26 @@ public:
 
     /// Owns `seg`, whose reader lock is held. Without a name it is an end of make_channel, which
     /// belongs to whoever uses it first.
-    [[nodiscard]] static result<shm_source> own(segment seg, segment_label called, uri address,
+    [[nodiscard]] static result<lane_source> own(segment seg, segment_label called, uri address,
                                                 wait_plan plan, diagnostics& why) {
         auto c =
             std::make_unique<core>(std::move(seg), std::move(called), std::move(address), plan);
         if (auto r = c->map(why); !r) return r.error();
-        return shm_source(std::move(c));
+        return lane_source(std::move(c));
     }
 
-    shm_source(shm_source&&) noexcept = default;
-    shm_source& operator=(shm_source&& other) noexcept {
+    lane_source(lane_source&&) noexcept = default;
+    lane_source& operator=(lane_source&& other) noexcept {
         if (core_) core_->close();
         core_ = std::move(other.core_);
         return *this;
     }
-    ~shm_source() {
+    ~lane_source() {
         if (core_) core_->close();
     }
 
 private:
-    explicit shm_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
+    explicit lane_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
 
     /// A lane keeps its turn for so many messages, so that the ring's lines stay warm.
     static constexpr unsigned turn_max = 256;
@@ -161,6 +162,8 @@ private:
 
     std::unique_ptr<core> core_;
 };
+
+using shm_source = lane_source<std_atomics>;
 
 }  // namespace detail
 }  // namespace v1

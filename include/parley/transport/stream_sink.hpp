@@ -8,6 +8,7 @@
 #include <parley/transport/frame.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 

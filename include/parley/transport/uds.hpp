@@ -13,6 +13,7 @@
 
 #include <limits.h>
 
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <string_view>

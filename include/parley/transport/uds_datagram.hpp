@@ -15,6 +15,7 @@
 #include <parley/transport/hub_connection.hpp>
 #include <parley/transport/uds_socket.hpp>
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <string>

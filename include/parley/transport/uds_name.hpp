@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <sys/file.h>
 
+#include <algorithm>
 #include <memory>
 
 namespace parley {

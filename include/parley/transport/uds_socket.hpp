@@ -9,6 +9,7 @@
 #include <parley/transport/stream_source.hpp>
 #include <parley/transport/uds_name.hpp>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
