@@ -5,6 +5,7 @@
 #include <parley/base/assert.hpp>
 #include <parley/codec/any_message.hpp>
 #include <parley/codec/codec.hpp>
+#include <parley/detail/later.hpp>
 #include <parley/drive/blocking.hpp>
 #include <parley/transport/any.hpp>
 #include <parley/transport/transport.hpp>
@@ -153,7 +154,9 @@ public:
     [[nodiscard]] uri address() const { return sink_.address(); }
     /// Lets this end survive exec and gives the address under which the program that inherits it
     /// opens it; close this copy unused.
-    [[nodiscard]] result<uri> hand_over() requires requires(sink_type s) { s.hand_over(); }
+    [[nodiscard]] result<detail::later<uri, T>> hand_over() requires requires(sink_type s) {
+        s.hand_over();
+    }
     { return sink_.hand_over(); }
 
     [[nodiscard]] static constexpr const message_type& type() noexcept { return codec<T>::type; }
@@ -233,7 +236,9 @@ public:
     [[nodiscard]] const diagnostics& why() const { return source_.why(); }
     [[nodiscard]] uri address() const { return source_.address(); }
     /// As sender::hand_over.
-    [[nodiscard]] result<uri> hand_over() requires requires(source_type s) { s.hand_over(); }
+    [[nodiscard]] result<detail::later<uri, T>> hand_over() requires requires(source_type s) {
+        s.hand_over();
+    }
     { return source_.hand_over(); }
 
     [[nodiscard]] static constexpr const message_type& type() noexcept { return codec<T>::type; }

@@ -79,13 +79,17 @@ private:
     char separator_ = '?';
 };
 
-/// Reads a URI part by part and remembers the first mistake with its position, in characters from
-/// the start: read everything, then ask `finish()` once. An option nobody asked for is a mistake.
-class uri_reader {
+namespace detail {
+
+/// See uri_reader. A template, so that only who reads a URI compiles it.
+template <class Lazy>
+class basic_uri_reader {
 public:
-    uri_reader(const uri& from, diagnostics& diag) : text_(from.text()), diag_(diag) { parse(); }
-    uri_reader(const uri_reader&) = delete;  // scheme() points into the text within
-    uri_reader& operator=(const uri_reader&) = delete;
+    basic_uri_reader(const uri& from, diagnostics& diag) : text_(from.text()), diag_(diag) {
+        parse();
+    }
+    basic_uri_reader(const basic_uri_reader&) = delete;  // scheme() points into the text within
+    basic_uri_reader& operator=(const basic_uri_reader&) = delete;
 
     [[nodiscard]] std::string_view scheme() const noexcept { return scheme_; }
     /// Between `//` and `?`, decoded; empty if there is none.
@@ -253,6 +257,12 @@ private:
     std::string error_;
     std::size_t position_ = 0;
 };
+
+}  // namespace detail
+
+/// Reads a URI part by part and remembers the first mistake with its position, in characters from
+/// the start: read everything, then ask `finish()` once. An option nobody asked for is a mistake.
+using uri_reader = detail::basic_uri_reader<void>;
 
 }  // namespace v1
 }  // namespace parley

@@ -6,6 +6,7 @@
 #include <parley/base/error.hpp>
 #include <parley/base/uri.hpp>
 #include <parley/detail/fork.hpp>
+#include <parley/detail/later.hpp>
 #include <parley/shm/doorbell.hpp>
 #include <parley/shm/lane.hpp>
 #include <parley/shm/segment.hpp>
@@ -22,9 +23,10 @@ using lane_page = shm_layout::lane_page;
 using lane_cursor = shm_layout::lane_cursor;
 
 /// The name of a segment: a file to remove at the end, or something else to let go of then.
+template <class Atomics>
 struct segment_label {
     std::string path;
-    std::shared_ptr<void> registration = nullptr;
+    std::shared_ptr<later<void, Atomics>> registration = nullptr;
 };
 
 /// A lane with a writer, from its claim until all it sent was let go.
@@ -45,7 +47,7 @@ template <class Atomics>
 struct segment_reader final : fork_sensitive {
     using adopted = adopted_lane<Atomics>;
 
-    segment_reader(segment s, segment_label called, uri a, wait_plan w)
+    segment_reader(segment s, segment_label<Atomics> called, uri a, wait_plan w)
         : seg(std::move(s)),
           path(std::move(called.path)),
           registration(std::move(called.registration)),
@@ -79,7 +81,7 @@ struct segment_reader final : fork_sensitive {
         me = &reader_map.as<shm_layout::reader_page>();
         doorbell = &writers_map.as<const shm_layout::doorbell_page>();
         lanes = std::make_unique<std::unique_ptr<adopted>[]>(seg.shape.lanes);
-        rings = std::make_unique<mapping[]>(seg.shape.lanes);
+        rings = std::make_unique<later<mapping, Atomics>[]>(seg.shape.lanes);
         return {};
     }
     /// See shm_sink: the lock moves to a description of this process alone.
@@ -135,8 +137,8 @@ struct segment_reader final : fork_sensitive {
         }
         lane_cursor& cursor = me->lanes[i];
         lanes[i] = std::make_unique<adopted>(
-            adopted{lane_reader<Atomics>(seg.shape, rings[i].data(), cursor), &page_of(i),
-                         &cursor, i, claim});
+            adopted{lane_reader<Atomics>(seg.shape, rings[i].data(), cursor), &page_of(i), &cursor,
+                    i, claim});
         if (ready.made()) watch(*lanes[i]);
         ++active;
         return true;
@@ -338,14 +340,14 @@ struct segment_reader final : fork_sensitive {
 
     segment seg;
     std::string path;
-    std::shared_ptr<void> registration;
+    std::shared_ptr<later<void, Atomics>> registration;
     bool named;
     uri address;
     wait_plan plan;
     std::uint64_t forks_at_open;
     diagnostics why;
     mapping reader_map, writers_map;
-    std::unique_ptr<mapping[]> rings;
+    std::unique_ptr<later<mapping, Atomics>[]> rings;
     std::unique_ptr<std::unique_ptr<adopted>[]> lanes;
     shm_layout::reader_page* me = nullptr;
     const shm_layout::doorbell_page* doorbell = nullptr;

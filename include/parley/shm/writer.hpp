@@ -109,8 +109,7 @@ struct segment_writer final : fork_sensitive {
     /// Makes the reader look at who has which lane.
     void announce() noexcept {
         Atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
-        (void)ring<Atomics>(reader->state.asleep, doorbell->bell,
-                                [this] { return ring_socket(); });
+        (void)ring<Atomics>(reader->state.asleep, doorbell->bell, [this] { return ring_socket(); });
     }
     void sign() noexcept {
         me->pid = static_cast<std::uint32_t>(::getpid());
@@ -227,8 +226,7 @@ struct segment_writer final : fork_sensitive {
     result<void> rearm(std::size_t n) {
         own_bell.drain();
         Atomics::store(me->wanted, lane.head_for(n), std::memory_order_relaxed);
-        (void)sleeper<Atomics>{me->asleep, reader->lanes[number].bell}.lie_down(
-            asleep_on_socket);
+        (void)sleeper<Atomics>{me->asleep, reader->lanes[number].bell}.lie_down(asleep_on_socket);
         if (lane.room_now(n)) return {};
         // A reader that closed before it could see this sleeper rings nobody, and its lock may
         // fall a little later: its word counts, and seq_cst orders it with the bell.

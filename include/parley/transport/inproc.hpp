@@ -153,8 +153,8 @@ inline uri inproc::to_uri() const {
 inline result<inproc::source> inproc::open_source(const open_request& request) const {
     diagnostics& why = *request.why;
     detail::segment_plan planned;
-    if (auto r = detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type,
-                                      why);
+    if (auto r =
+            detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type, why);
         !r) {
         return r.error();
     }

@@ -12,6 +12,7 @@
 #include <climits>
 #include <concepts>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -65,10 +66,11 @@ struct shm {
     shm(std::string n, options o) : name(std::move(n)), with(std::move(o)) {}
     explicit shm(int memfd) : fd(memfd) {}
 
-    [[nodiscard]] static result<shm> from(const uri& text, diagnostics& why);
     [[nodiscard]] uri to_uri() const;
     // Templates, so that only who opens an end compiles what that takes; see detail::later. For the
     // same reason they say `auto& why`.
+    template <std::same_as<uri> Uri = uri>
+    [[nodiscard]] static result<detail::later<shm, Uri>> from(const Uri& text, diagnostics& why);
     template <std::same_as<open_request> Request = open_request>
     [[nodiscard]] result<detail::later<sink, Request>> open_sink(const Request& request) const;
     template <std::same_as<open_request> Request = open_request>
@@ -130,9 +132,10 @@ template <class Open>
 
 }  // namespace detail
 
-inline result<shm> shm::from(const uri& text, diagnostics& why) {
+template <std::same_as<uri> Uri>
+result<detail::later<shm, Uri>> shm::from(const Uri& text, diagnostics& why) {
     shm at;
-    uri_reader r(text, why);
+    detail::later<uri_reader, Uri> r(text, why);
     at.name = r.body();
     r.number("fd", at.fd, 0, INT_MAX);
     if (at.fd >= 0 && !at.name.empty()) r.fail_option("fd", "goes without a name, as in shm:?fd=3");
@@ -164,8 +167,8 @@ inline uri shm::to_uri() const {
     if (with.spin_us != usual.spin_us) w.option("spin_us", with.spin_us);
     if (with.mode != usual.mode) {
         char octal[16];
-        const auto end = std::to_chars(octal, octal + sizeof octal, with.mode, 8).ptr;
-        w.option("mode", std::string_view(octal, static_cast<std::size_t>(end - octal)));
+        std::snprintf(octal, sizeof octal, "%o", static_cast<unsigned>(with.mode));
+        w.option("mode", octal);
     }
     if (with.directory != usual.directory) w.option("directory", with.directory);
     return w.done();
@@ -175,8 +178,8 @@ template <std::same_as<open_request> Request>
 result<detail::later<shm::source, Request>> shm::open_source(const Request& request) const {
     auto& why = *request.why;
     detail::segment_plan planned;
-    if (auto r = detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type,
-                                      why);
+    if (auto r =
+            detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type, why);
         !r) {
         return r.error();
     }
@@ -184,7 +187,8 @@ result<detail::later<shm::source, Request>> shm::open_source(const Request& requ
     detail::segment_creator creator(file(), planned, why);
     detail::segment seg;
     if (auto r = creator.create(seg, detail::fresh_id()); !r) return r.error();
-    return source::own(std::move(seg), {file().path()}, to_uri(), plan(), why);
+    using end = detail::later<source, Request>;
+    return end::own(std::move(seg), {file().path()}, to_uri(), plan(), why);
 }
 
 /// A receiver without a name: who is given its descriptor can send.
@@ -209,7 +213,8 @@ result<detail::later<shm::source, Request>> shm::open_nameless(
         return why.fail(r.error(), detail::explain("reopening a memfd", errno));
     }
     const uri at = shm(invitation->get()).to_uri();
-    return source::own(std::move(seg), {{}, std::move(invitation)}, at, plan(), why);
+    using end = detail::later<source, Request>;
+    return end::own(std::move(seg), {{}, std::move(invitation)}, at, plan(), why);
 }
 
 template <class Request>
@@ -233,7 +238,8 @@ result<detail::later<shm::sink, Request>> shm::try_open_sink(const Request& requ
         return why.fail(errc::would_block,
                         "the receiver of " + path + " is dead and nobody took its place");
     }
-    return sink::claim(std::move(seg), fd < 0 ? path : std::string(), to_uri(), plan(), false, why);
+    using end = detail::later<sink, Request>;
+    return end::claim(std::move(seg), fd < 0 ? path : std::string(), to_uri(), plan(), false, why);
 }
 
 template <std::same_as<open_request> Request>
@@ -271,9 +277,11 @@ result<detail::later<both_ends<shm::sink, shm::source>, Request>> shm::open_both
     if (auto r = detail::try_lock(seg.file.get(), detail::reader_lock + 1); !r) {
         return why.fail(r.error(), detail::explain("locking a memfd", errno));
     }
-    auto in = source::own(std::move(seg), {}, to_uri(), plan(), why);
+    using in_end = detail::later<source, Request>;
+    auto in = in_end::own(std::move(seg), {}, to_uri(), plan(), why);
     if (!in) return in.error();
-    auto out = sink::claim(std::move(writing), {}, to_uri(), plan(), true, why);
+    using out_end = detail::later<sink, Request>;
+    auto out = out_end::claim(std::move(writing), {}, to_uri(), plan(), true, why);
     if (!out) return out.error();
     return both_ends<sink, source>{std::move(*out), std::move(*in)};
 }

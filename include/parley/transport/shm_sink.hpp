@@ -111,7 +111,7 @@ public:
             if (auto r = c.use(); !r) return r;
             c.lane.commit_end();
             (void)ring<Atomics>(c.reader->state.asleep, c.doorbell->bell,
-                                    [&c] { return c.ring_socket(); });
+                                [&c] { return c.ring_socket(); });
         }
         c.clean_up_after_reader();
         c.shut();
@@ -143,7 +143,7 @@ public:
     /// Takes a free lane of an open segment whose reader lives. `shared`: made before a fork, it
     /// belongs to whoever uses it first.
     [[nodiscard]] static result<lane_sink> claim(segment seg, std::string path, uri address,
-                                                wait_plan plan, bool shared, diagnostics& why) {
+                                                 wait_plan plan, bool shared, diagnostics& why) {
         auto c = std::make_unique<core>(std::move(seg), std::move(path), std::move(address), plan,
                                         shared);
         if (auto r = c->map(why); !r) return r.error();

@@ -112,8 +112,8 @@ public:
 
     /// Owns `seg`, whose reader lock is held. Without a name it is an end of make_channel, which
     /// belongs to whoever uses it first.
-    [[nodiscard]] static result<lane_source> own(segment seg, segment_label called, uri address,
-                                                wait_plan plan, diagnostics& why) {
+    [[nodiscard]] static result<lane_source> own(segment seg, segment_label<Atomics> called,
+                                                 uri address, wait_plan plan, diagnostics& why) {
         auto c =
             std::make_unique<core>(std::move(seg), std::move(called), std::move(address), plan);
         if (auto r = c->map(why); !r) return r.error();
