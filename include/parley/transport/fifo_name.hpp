@@ -72,6 +72,19 @@ struct owned_fifo {
     owned_name name;
 };
 
+/// Removes temporary pipes whose opener was killed. To be called under the directory's lock.
+inline void sweep_fifos(const directory_lock& lock) {
+    DIR* all = ::fdopendir(::openat(lock.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (all == nullptr) return;
+    while (const dirent* entry = ::readdir(all)) {
+        if (std::string_view(entry->d_name).starts_with(temporary_prefix) &&
+            who_reads_at(lock.get(), entry->d_name) == occupant::dead) {
+            ::unlinkat(lock.get(), entry->d_name, 0);
+        }
+    }
+    ::closedir(all);
+}
+
 /// Makes the pipe at a name, in place of one that nobody reads. Errors: in_use (a live receiver,
 /// or a file that is no pipe), not_found (the directory), denied, invalid_argument, timed_out.
 [[nodiscard]] inline result<owned_fifo> take_fifo(const socket_path& path, ::mode_t mode,
@@ -80,15 +93,15 @@ struct owned_fifo {
     auto directory = path.open_directory(O_RDONLY, why);
     if (!directory) return directory.error();
     const int d = directory->get();
-    const char* file = path.file.c_str();
     directory_lock lock;
     if (auto r = lock.take(d, until); !r) {
         return why.fail(r.error(), "another process keeps the lock (flock) of the directory '" +
                                        path.directory + "', which openers hold for an instant");
     }
-    switch (who_reads_at(d, file)) {
-        case occupant::nobody: break;
-        case occupant::dead: (void)::unlinkat(d, file, 0); break;
+    const occupant there = who_reads_at(d, path.file.c_str());
+    switch (there) {
+        case occupant::nobody:
+        case occupant::dead: break;
         case occupant::live:
             return why.fail(errc::in_use, "'" + path.whole +
                                               "' has a live receiver (`fuser` tells which "
@@ -102,20 +115,26 @@ struct owned_fifo {
                                               "' is a pipe of another user that this one may not "
                                               "even ask who reads; choose another name");
     }
+    sweep_fifos(lock);
+    // Under a temporary name first: the final one shows only what may be opened.
+    const std::string temporary = temporary_name(nullptr, fresh_id(), 40);
     struct stat s {};
     unique_fd fd;
-    if (::mkfifoat(d, file, mode) == 0) {
-        (void)::fchmodat(d, file, 0600, 0);  // ours to open, whatever the mode is to become
-        fd.reset(::openat(d, file, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
+    if (::mkfifoat(d, temporary.c_str(), 0600) == 0) {
+        fd.reset(::openat(d, temporary.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
     }
-    if (!fd || ::fstat(fd.get(), &s) != 0 || ::fchmod(fd.get(), mode) != 0) {
-        const int number = errno;
-        return why.fail(
-            from_errno(number),
-            explain("making a named pipe at '" + path.whole + "'", number) +
-                (number == EACCES ? "; the receiver needs write permission in the directory" : ""));
+    if (fd && ::fchmod(fd.get(), mode) == 0 && ::fstat(fd.get(), &s) == 0 &&
+        rename_over(d, temporary, path.file, there)) {
+        return owned_fifo{std::move(fd), owned_name(std::move(*directory), path.file, s)};
     }
-    return owned_fifo{std::move(fd), owned_name(std::move(*directory), path.file, s)};
+    const int number = errno;
+    ::unlinkat(d, temporary.c_str(), 0);
+    return why.fail(
+        from_errno(number),
+        explain("making a named pipe at '" + path.whole + "'", number) +
+            (number == EACCES          ? "; the receiver needs write permission in the directory"
+             : there == occupant::dead ? "; a pipe of another user, which nobody reads, is there"
+                                       : ""));
 }
 
 /// Removes the pipe of a receiver that died: a survivor leaves nothing behind.

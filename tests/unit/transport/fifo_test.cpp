@@ -6,6 +6,7 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
+#include <parley/base/random.hpp>
 #include <parley/transport/fifo.hpp>
 
 #include <sys/stat.h>
@@ -196,6 +197,57 @@ TEST_CASE("fifo: bytes between the chunks spoil the pipe, which its senders see"
     }
 }
 
+TEST_CASE("fifo: whatever stands in chunks is refused or taken, and the next receiver works") {
+    watchdog dog("fifo: random chunks");
+    namespace frame = parley::frame;
+    const temporary_directory dir;
+    const fifo at(dir / "x", {.message_bytes_max = 1000, .writers_max = 3});
+    std::string good(frame::hello_bytes_max, '\0');
+    good.resize(frame::write_hello(reinterpret_cast<std::byte*>(good.data()), text_type, 1, 2));
+    for (const std::size_t n : {0U, 5U, 300U}) {
+        char header[frame::header_bytes];
+        frame::write_header(reinterpret_cast<std::byte*>(header), frame::kind::message, n);
+        good.append(header, sizeof header).append(n, 'm');
+    }
+    parley::random r(7);
+    for (int round = 0; round < 500; ++round) {
+        INFO("round " << round);
+        {
+            auto in = source_at(at);
+            const auto fd = foreigner(at.path);
+            auto bytes = good;
+            for (auto k = r.below(4); k > 0; --k) {
+                bytes[r.below(bytes.size())] = static_cast<char>(r());
+            }
+            for (std::size_t from = 0; from < bytes.size();) {
+                const auto n = std::min<std::size_t>(1 + r.below(200), bytes.size() - from);
+                auto one = chunk(1 + r.below(r.below(3) == 0 ? 5 : 1), bytes.substr(from, n));
+                if (r.below(30) == 0) one[r.below(16)] = static_cast<char>(r());
+                put(fd, one);
+                from += n;
+            }
+            for (int calls = 0; calls < 50; ++calls) {
+                const auto m = in.try_receive();
+                if (m) {
+                    REQUIRE(m->bytes().size() <= 1000);
+                } else if (m.error() == errc::would_block) {
+                    break;
+                } else {
+                    const auto e = m.error();
+                    REQUIRE((e == errc::corrupt || e == errc::incompatible ||
+                             e == errc::out_of_resources || e == parley::condition::gone));
+                    REQUIRE(!in.why().empty());
+                }
+            }
+        }
+        REQUIRE(dir.entries() == 0);
+    }
+    auto in = source_at(at);
+    auto out = sink_at(at);
+    REQUIRE(send(out, "fine"));
+    CHECK(receive(in).value() == "fine");
+}
+
 TEST_CASE("fifo: what stands at a name is respected or replaced, in words") {
     watchdog dog("fifo: names");
     const temporary_directory dir;
@@ -214,7 +266,8 @@ TEST_CASE("fifo: what stands at a name is respected or replaced, in words") {
         CHECK(receive(in).value() == "x");
     }
     CHECK(dir.entries() == 0);
-    REQUIRE(::mkfifo(at.path.c_str(), 0600) == 0);  // nobody reads it
+    REQUIRE(::mkfifo(at.path.c_str(), 0600) == 0);                      // nobody reads it
+    REQUIRE(::mkfifo((dir / ".parley-none-left").c_str(), 0600) == 0);  // by one that was killed
     CHECK(open_sink(at, why, expired).error() == errc::timed_out);
     CHECK_THAT(why.text(), contains("start the receiver"));
     { auto in = source_at(at); }
