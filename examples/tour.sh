@@ -66,7 +66,7 @@ move() {
     row "$1" "$3"
 }
 
-heading "1. One program, one file, eight ways: $(basename "$file"), $bytes bytes"
+heading "1. One program, one file, nine ways: $(basename "$file"), $bytes bytes"
 echo "   The rate is from file to file and includes the start of both processes. Round trips and"
 echo "   messages one way are of 64 bytes, between two processes (inproc: two threads)."
 printf '\n%-26s %12s  %-9s %8s %8s %12s\n' '' 'file' 'sha256' 'p50 us' 'p99 us' 'million/s'
@@ -91,6 +91,7 @@ start=$(now)
 "$tool" send 'pipe:?fd=1' --in "$file" | "$tool" recv 'pipe:?fd=0' --out "$work/out" || failed=1
 end=$(now)
 row 'pipe' pipe:
+move 'named pipe' "fifo://$work/fifo" "fifo://$work/fifo"
 start=$(now)
 "$bin/11_threads" "$file" "$work/out" >/dev/null || failed=1
 end=$(now)
@@ -130,8 +131,9 @@ heading "4. Many senders, and a picture that nobody copies"
 heading "5. What is left of all this"
 left=$(($(find /dev/shm -name "parley.tour-$$*" | wc -l) - before))
 sockets=$(find "$work" -type s | wc -l)
-echo "$left segments, $sockets socket files"
-[ "$left" = 0 ] && [ "$sockets" = 0 ] || failed=1
+fifos=$(find "$work" -type p ! -name input | wc -l)
+echo "$left segments, $sockets socket files, $fifos named pipes"
+[ "$left" = 0 ] && [ "$sockets" = 0 ] && [ "$fifos" = 0 ] || failed=1
 
 [ $failed = 0 ] && verdict='everything as it should be' || verdict='SOMETHING WENT WRONG'
 heading "The tour took $(($(date +%s) - began)) s: $verdict"

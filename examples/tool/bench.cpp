@@ -4,6 +4,7 @@
 #include "tool.hpp"
 
 #include <parley/channel.hpp>
+#include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -241,6 +242,9 @@ parley::result<Address> renamed(const parley::uri& at, std::string_view suffix,
     if (at.scheme() == "unix") {
         const auto slash = body.rfind('/');
         body = body.starts_with('/') ? body.substr(0, slash + 1) + own : "@" + own;
+    } else if (at.scheme() == "fifo") {
+        const auto slash = body.rfind('/');
+        body = (slash == std::string::npos ? "/tmp/" : body.substr(0, slash + 1)) + own;
     } else {
         body = own;
     }
@@ -295,10 +299,12 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::uds::scheme) return bench_over<parley::uds>(o);
     if (scheme == parley::tcp::scheme) return bench_over<parley::tcp>(o);
     if (scheme == parley::pipe::scheme) return bench_over<parley::pipe>(o);
+    if (scheme == parley::fifo::scheme) return bench_over<parley::fifo>(o);
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
     return fail(
         wrong_usage,
-        fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, pipe: or inproc:", o.address));
+        fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, pipe:, fifo: or inproc:",
+                    o.address));
 }
 
 }  // namespace tool

@@ -5,6 +5,7 @@
 
 #include <parley/channel.hpp>
 #include <parley/shm/inspect.hpp>
+#include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -163,6 +164,28 @@ int about(const parley::pipe& at) {
     return print_limits_of(other);
 }
 
+int about(const parley::fifo& at) {
+    using parley::detail::occupant;
+    parley::diagnostics why;
+    const parley::detail::socket_path split(at.path);
+    const auto d = split.open_directory(O_PATH, why);
+    if (!d) return fail(cannot_open, why.text());
+    const auto there = parley::detail::who_reads_at(d->get(), split.file.c_str());
+    line("file", at.path);
+    line("state", there == occupant::live        ? "live: somebody reads the pipe"
+                  : there == occupant::dead      ? "stale: nobody reads the pipe; the next "
+                                                   "receiver replaces it"
+                  : there == occupant::nobody    ? "nobody: no receiver was opened here, or it "
+                                                   "closed"
+                  : there == occupant::no_socket ? "a file that is no pipe stands here; it is left "
+                                                   "alone"
+                                                 : "a pipe that this user may not use");
+    print_limits({.message_bytes_max = at.with.message_bytes_max,
+                  .writers_max = at.with.writers_max,
+                  .successors = true});
+    return ok;
+}
+
 int about(const parley::inproc& at) {
     line("owner", "this name is known to its own process only; nothing can be seen from here");
     return print_limits_of(at);
@@ -186,10 +209,12 @@ int run_info(const std::string& address) {
     if (scheme == parley::uds::scheme) return info<parley::uds>(address);
     if (scheme == parley::tcp::scheme) return info<parley::tcp>(address);
     if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
+    if (scheme == parley::fifo::scheme) return info<parley::fifo>(address);
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
-    return fail(wrong_usage,
-                fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, pipe: or inproc:",
-                            address));
+    return fail(
+        wrong_usage,
+        fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, pipe:, fifo: or inproc:",
+                    address));
 }
 
 }  // namespace tool

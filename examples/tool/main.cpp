@@ -12,6 +12,7 @@ constexpr const char* footer = R"(Addresses:
   shm://NAME                       shared memory, /dev/shm/parley.NAME
   unix:///PATH  unix://@ABSTRACT   sockets; ?type=stream|seqpacket|datagram
   tcp://HOST:PORT  tcp://[::1]:7   between hosts; to a receiver, port 0 is a free one, no host all
+  fifo:///PATH                     a named pipe
   pipe:?fd=N                       a pipe that this process inherited
   Options follow as ?capacity_bytes=65536&writers_max=4; `parley info` shows what came of them.
 

@@ -4,6 +4,7 @@
 
 #include <parley/testing/archetypes.hpp>
 #include <parley/testing/faulty.hpp>
+#include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -106,6 +107,10 @@ std::vector<model> all_models() {
         by_name("uds, by uri",
                 [](const std::string&, directory& d) {
                     return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=70000"));
+                }),
+        by_name("fifo",
+                [](const std::string&, directory& d) {
+                    return parley::fifo(d / "f", {.message_bytes_max = 110'000});
                 }),
         by_name("tcp", tcp_port<AF_INET>),
         by_name("tcp, by uri",

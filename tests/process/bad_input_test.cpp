@@ -124,8 +124,23 @@ TEST_CASE("bad input: without permission the error is denied and names the path"
         const auto out = parley::open_sender<number>(at, parley::expired, &why);
         if (!fails(why, !out && out.error() == errc::denied, dir.path().string())) return 2;
         const auto socket = parley::open_receiver<number>(parley::uds(dir / "s"), 0s, &why);
-        return fails(why, !socket && socket.error() == errc::denied, dir / "s") ? 0 : 3;
+        if (!fails(why, !socket && socket.error() == errc::denied, dir / "s")) return 3;
+        const auto pipe = parley::open_receiver<number>(parley::fifo(dir / "f"), 0s, &why);
+        return fails(why, !pipe && pipe.error() == errc::denied, dir / "f") ? 0 : 4;
     });
+}
+
+TEST_CASE("bad input: a named pipe of another user is denied, with the mode that helps") {
+    const temporary_directory dir;
+    REQUIRE(::chmod(dir.path().c_str(), 0755) == 0);
+    auto in = parley::open_receiver<number>(parley::fifo(dir / "f")).value();
+    as_nobody([&] {
+        diagnostics why;
+        const auto out = parley::open_sender<number>(parley::fifo(dir / "f"), 0s, &why);
+        return fails(why, !out && out.error() == errc::denied, "?mode=622") ? 0 : 1;
+    });
+    refuses(parley::fifo(dir / "gone/x"), errc::not_found, "gone");
+    refuses(uri("fifo://"), errc::invalid_argument, "wants a path");
 }
 
 TEST_CASE("bad input: a privileged port is denied, in words") {

@@ -44,6 +44,10 @@ expect 0 "$tool" info "unix://$work/deadsock"
 said 'stale: its owner is dead'
 expect 0 "$tool" info pipe:
 expect 0 "$tool" info "inproc://$name"
+expect 0 "$tool" info "fifo://$work/input"
+said 'live'
+expect 0 "$tool" info "fifo://$work/sock"
+said 'no pipe stands here'
 expect 0 "$tool" info tcp://127.0.0.1:0
 said 'any number at once'
 "$tool" recv tcp://127.0.0.1:0 --out /dev/null 2>"$work/f.err" & port=$!
@@ -84,7 +88,7 @@ ended 143 "$live"
 ended 143 "$sock"
 kill "$sender" 2>/dev/null || :
 
-for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: inproc:; do
+for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc:; do
     expect 0 "$tool" bench "$address" --seconds 0.02 --json
     said '"p99_us"'
 done

@@ -22,7 +22,8 @@ through() {
 }
 for address in "shm://$name" "shm://$name?directory=$work&capacity_bytes=4096" \
     "unix://$work/s" "unix://$work/p?type=seqpacket" "unix://$work/d?type=datagram" \
-    "unix://@$name" "unix://@$name?type=seqpacket" "unix://@$name?type=datagram"; do
+    "unix://@$name" "unix://@$name?type=seqpacket" "unix://@$name?type=datagram" \
+    "fifo://$work/f"; do
     for file in large empty one odd; do through "$address" "$work/$file"; done
     through "$address" "$work/odd" --chunk 1000
 done
@@ -49,6 +50,6 @@ done
 echo precious >"$work/keep"
 expect 1 "$tool" recv "shm://$name?x=y" --out "$work/keep"
 [ "$(cat "$work/keep")" = precious ] || wrong "the file is gone"
-[ -z "$(find "$work" -type s)" ] || wrong "sockets are left"
+[ -z "$(find "$work" -type s -o -type p)" ] || wrong "sockets or pipes are left"
 [ ! -e "/dev/shm/parley.$name" ] || wrong "a segment is left"
 verdict

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/transport/any.hpp>
+#include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -14,7 +15,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, inproc>;
+    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc>;
 };
 
 }  // namespace v1
