@@ -5,6 +5,7 @@
 #include <parley/testing/archetypes.hpp>
 #include <parley/testing/faulty.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
 #include <parley/transport/uds.hpp>
@@ -86,6 +87,7 @@ std::vector<model> all_models() {
                 [](const std::string&, directory& d) {
                     return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=70000"));
                 }),
+        by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",

@@ -4,6 +4,7 @@
 
 #include <parley/transport/any.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
 #include <parley/transport/uds.hpp>
@@ -13,7 +14,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, pipe, inproc>;
+    using list = transport_list<shm, uds, pipe, inproc, mq>;
 };
 
 }  // namespace v1
