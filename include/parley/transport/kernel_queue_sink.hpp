@@ -55,10 +55,9 @@ public:
     };
 
     /// `place`: of this sender, as queue_places gave it; 0 without frames.
-    queue_sink(Queue queue, std::uint32_t place, const message_type& type, uri address,
+    queue_sink(Queue q, std::uint32_t place, const message_type& type, uri address,
                queue_options options)
-        : core_(
-              std::make_unique<core>(std::move(queue), place, type, std::move(address), options)) {
+        : core_(std::make_unique<core>(std::move(q), place, type, std::move(address), options)) {
         core_->guard_against_fork();
     }
     queue_sink(queue_sink&&) noexcept = default;

@@ -23,8 +23,8 @@ class queue_source {
 public:
     using view = buffered_view;
 
-    queue_source(Queue queue, const message_type& type, uri address, queue_options options)
-        : core_(std::make_unique<core>(std::move(queue), type, std::move(address), options)) {
+    queue_source(Queue q, const message_type& type, uri address, queue_options options)
+        : core_(std::make_unique<core>(std::move(q), type, std::move(address), options)) {
         core_->guard_against_fork();
     }
 
