@@ -21,6 +21,7 @@
 #pragma once
 
 #include <parley/base/bytes.hpp>
+#include <parley/base/limits.hpp>
 #include <parley/base/type.hpp>
 #include <parley/detail/posix.hpp>
 
@@ -31,6 +32,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +50,7 @@ struct queue_report {
     bool sender = false;                   ///< a sender of parley is there
     std::uint32_t owner_uid = 0;
     std::uint32_t mode = 0;
+    parley::limits limits;  ///< of ends that are opened by this address
 };
 
 namespace detail {
@@ -168,13 +171,25 @@ private:
                         "://name wants 1 to 200 characters and no '/', and neither . nor ..");
 }
 
+/// What every queue of the kernel says of itself.
+[[nodiscard]] inline parley::limits queue_limits(std::size_t record_bytes_max, bool framed,
+                                                 bool shared, bool pollable) noexcept {
+    constexpr auto any = std::numeric_limits<std::size_t>::max();
+    return {.message_bytes_max = record_bytes_max - (framed ? queue_record::header_bytes : 0),
+            .writers_max = any,
+            .readers_max = shared ? any : 1,
+            .persistent = true,
+            .pollable = pollable,
+            .reports_peer_loss = false,
+            .successors = true};
+}
+
 /// What a queue's sink and source are told by their address.
 struct queue_options {
     bool framed = true;
-    bool shared = false;           ///< receivers: many compete
-    std::uint32_t rank = 0;        ///< priority or type of messages
-    std::uint32_t end_rank = 0;    ///< of the end record: nothing of this sender comes after it
-    std::size_t messages_max = 0;  ///< for words
+    bool shared = false;         ///< receivers: many compete
+    std::uint32_t rank = 0;      ///< priority or type of messages
+    std::uint32_t end_rank = 0;  ///< of the end record: nothing of this sender comes after it
 };
 
 }  // namespace detail

@@ -8,7 +8,6 @@
 #include <parley/transport/kernel_queue.hpp>
 #include <parley/transport/transport.hpp>
 
-#include <limits>
 #include <memory>
 #include <string>
 
@@ -166,13 +165,9 @@ public:
     }
 
     [[nodiscard]] parley::limits limits() const noexcept {
-        return {.message_bytes_max = core_->message_bytes_max(),
-                .writers_max = std::numeric_limits<std::size_t>::max(),
-                .readers_max = core_->options.shared ? std::numeric_limits<std::size_t>::max() : 1,
-                .persistent = true,
-                .pollable = Queue::pollable,
-                .reports_peer_loss = false,
-                .successors = true};
+        const core& c = *core_;
+        return queue_limits(c.queue.record_bytes_max(), c.options.framed, c.options.shared,
+                            Queue::pollable);
     }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }

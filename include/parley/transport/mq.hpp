@@ -349,14 +349,19 @@ inline result<queue_report> mq::look(diagnostics& why) const {
     if (!fd || ::mq_getattr(fd.get(), &is) != 0 || ::fstat(fd.get(), &s) != 0) {
         return cannot_open(errno, why);
     }
+    const auto message_bytes = static_cast<std::size_t>(is.mq_msgsize);
+    // Too small for a header: only without one.
+    const bool framed =
+        with.frame == framing::parley && message_bytes > detail::queue_record::header_bytes;
     std::vector<std::uint32_t> nobody;
     return queue_report{.messages = static_cast<std::size_t>(is.mq_curmsgs),
                         .messages_max = static_cast<std::size_t>(is.mq_maxmsg),
-                        .message_bytes_max = static_cast<std::size_t>(is.mq_msgsize),
+                        .message_bytes_max = message_bytes,
                         .receiver = detail::queue_places::has_receiver(fd.get()),
                         .sender = detail::queue_places::has_sender(fd.get(), nobody),
                         .owner_uid = s.st_uid,
-                        .mode = s.st_mode & 0777};
+                        .mode = s.st_mode & 0777,
+                        .limits = detail::queue_limits(message_bytes, framed, with.shared, true)};
 }
 
 }  // namespace v1
