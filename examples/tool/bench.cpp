@@ -8,6 +8,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <sched.h>
@@ -273,9 +274,10 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::pipe::scheme) return bench_over<parley::pipe>(o);
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
     if (scheme == parley::mq::scheme) return bench_over<parley::mq>(o);
-    return fail(
-        wrong_usage,
-        fmt::format("'{}': no such scheme; wants shm:, unix:, pipe:, inproc: or mq:", o.address));
+    if (scheme == parley::sysv::scheme) return bench_over<parley::sysv>(o);
+    return fail(wrong_usage,
+                fmt::format("'{}': no such scheme; wants shm:, unix:, pipe:, inproc:, mq: or sysv:",
+                            o.address));
 }
 
 }  // namespace tool

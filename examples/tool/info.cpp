@@ -9,6 +9,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <limits>
@@ -162,6 +163,7 @@ int about(const Address& at) {
     line("state", fmt::format("{}, {}", seen->receiver ? "a receiver is there" : "no receiver",
                               seen->sender ? "senders are there" : "no sender"));
     line("owner", fmt::format("user {}, mode {:04o}", seen->owner_uid, seen->mode));
+    if (seen->key != 0) line("key", fmt::format("0x{:08x}, for msgget and ipcs", seen->key));
     line("waiting", seen->messages_max > 0
                         ? fmt::format("{} of {} messages", seen->messages, seen->messages_max)
                         : fmt::format("{} messages, {} of {} bytes", seen->messages, seen->bytes,
@@ -192,9 +194,11 @@ int run_info(const std::string& address) {
     if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
     if (scheme == parley::mq::scheme) return info<parley::mq>(address);
+    if (scheme == parley::sysv::scheme) return info<parley::sysv>(address);
     return fail(
         wrong_usage,
-        fmt::format("address '{}', position 0: wants shm:, unix:, pipe:, inproc: or mq:", address));
+        fmt::format("address '{}', position 0: wants shm:, unix:, pipe:, inproc:, mq: or sysv:",
+                    address));
 }
 
 }  // namespace tool

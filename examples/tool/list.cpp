@@ -5,6 +5,7 @@
 
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/mq.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/uds_name.hpp>
 
 #include <ctime>
@@ -95,7 +96,7 @@ row row_of(const std::string& path, const std::string& directory, bool json) {
 }
 
 /// The names in a directory that begin with `prefix`, without it, sorted.
-std::vector<std::string> names_in(const char* directory, std::string_view prefix) {
+std::vector<std::string> names_in(const std::string& directory, std::string_view prefix) {
     std::vector<std::string> all;
     std::error_code ec;
     for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end;
@@ -134,6 +135,13 @@ int run_list(const list_options& o) {
     // Where the kernel shows them; `parley info mq://name` needs no mount.
     for (const auto& name : names_in("/dev/mqueue", "")) {
         print_queue(parley::mq(name), o.json, first);
+    }
+    for (const auto& directory : places(o.directories)) {
+        for (const auto& name : names_in(directory, parley::detail::sysv_file::prefix)) {
+            parley::sysv::options with;
+            with.directory = directory;
+            print_queue(parley::sysv(name, with), o.json, first);
+        }
     }
     for (const auto& s : live_sockets()) {
         const std::string path =
@@ -190,11 +198,14 @@ struct cleaning {
     void remove_queue(const Address& at) {
         parley::diagnostics why;
         const auto seen = at.look(why);
-        if (!seen) return leave(at.to_uri().text(), why.text());
-        if (!dry_run) {
+        const bool gone = !seen && seen.error() == parley::errc::not_found;
+        if (!seen && !gone) return leave(at.to_uri().text(), why.text());
+        if (!dry_run || gone) {  // of a queue that is gone its name may be left
+            if (dry_run) return leave(at.to_uri().text(), why.text());
             if (auto r = at.remove(why); !r) return leave(at.to_uri().text(), why.text());
         }
-        told(at.to_uri().text(), fmt::format("{} messages waited", seen->messages));
+        told(at.to_uri().text(), seen ? fmt::format("{} messages waited", seen->messages)
+                                      : std::string("its queue was gone"));
     }
 
 private:
@@ -236,8 +247,11 @@ int run_clean(const clean_options& o) {
             directories.push_back(place);
         } else if (at.scheme() == parley::mq::scheme) {
             if (const int code = clean_queue<parley::mq>(at, done); code != ok) return code;
+        } else if (at.scheme() == parley::sysv::scheme) {
+            if (const int code = clean_queue<parley::sysv>(at, done); code != ok) return code;
         } else {
-            return fail(wrong_usage, fmt::format("'{}': wants a directory or mq://name", place));
+            return fail(wrong_usage,
+                        fmt::format("'{}': wants a directory, mq://name or sysv://name", place));
         }
     }
     const bool usual = o.places.empty();

@@ -12,7 +12,7 @@ constexpr const char* footer = R"(Addresses:
   shm://NAME                       shared memory, /dev/shm/parley.NAME
   unix:///PATH  unix://@ABSTRACT   sockets; ?type=stream|seqpacket|datagram
   pipe:?fd=N                       a pipe that this process inherited
-  mq://NAME[?messages=4]           a queue of the kernel, kept until `parley clean` removes it
+  mq://NAME  sysv://NAME           queues of the kernel, kept until `parley clean` removes them
   Options follow as ?capacity_bytes=65536&writers_max=4; `parley info` shows what came of them.
 
 Examples:
@@ -85,7 +85,8 @@ int main(int argc, char** argv) {
     auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
     c->add_option("WHERE", clean.places,
                   "directories of segments and dead sockets (default: segments in /dev/shm); or a "
-                  "queue, mq://NAME, which nobody else removes: it goes with all that it holds");
+                  "queue, mq://NAME or sysv://NAME, which nobody else removes: it goes with all "
+                  "that it holds");
     c->add_flag("--dry-run", clean.dry_run, "only say what would go");
 
     try {

@@ -8,6 +8,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/uds.hpp>
 
 namespace conformance {
@@ -88,6 +89,7 @@ std::vector<model> all_models() {
                     return by_uri(uri("unix://" + d / "s" + "?message_bytes_max=70000"));
                 }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
+        by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",

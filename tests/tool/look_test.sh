@@ -93,8 +93,19 @@ said "removed $queue"
 expect 0 "$tool" clean "$queue"
 said "left $queue"
 expect 1 "$tool" clean "shm://$name"
+queue="sysv://$name$place"
+echo hello | "$tool" send "$queue"
+expect 0 "$tool" info "$queue"
+said '2 messages, '
+said 'key          0x'
+expect 0 "$tool" list "$work"
+said "$queue"
+[ "$("$tool" recv "$queue")" = hello ] || wrong "not received from $queue"
+expect 0 "$tool" clean "$queue"
+said "removed $queue"
+[ ! -e "$work/parley-sysv.$name" ] || wrong "the name of the queue is left"
 
-for address in shm: unix: 'unix:?type=datagram' pipe: inproc: mq:; do
+for address in shm: unix: 'unix:?type=datagram' pipe: inproc: mq: sysv:; do
     expect 0 "$tool" bench "$address" --seconds 0.02 --json
     said '"p99_us"'
 done

@@ -7,6 +7,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/uds.hpp>
 
 namespace parley {
@@ -14,7 +15,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, pipe, inproc, mq>;
+    using list = transport_list<shm, uds, pipe, inproc, mq, sysv>;
 };
 
 }  // namespace v1

@@ -50,6 +50,7 @@ struct queue_report {
     bool sender = false;                   ///< a sender of parley is there
     std::uint32_t owner_uid = 0;
     std::uint32_t mode = 0;
+    std::uint32_t key = 0;  ///< of a System V queue: its number for msgget
     parley::limits limits;  ///< of ends that are opened by this address
 };
 

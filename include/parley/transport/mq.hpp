@@ -24,7 +24,7 @@ class posix_queue {
 public:
     static constexpr std::size_t prefix_bytes = 0;
     static constexpr bool pollable = true;
-    static constexpr std::string_view no_descriptor = "";
+    static constexpr const char* no_descriptor = "";
     struct patience {};  // poll sleeps
 
     posix_queue(unique_fd fd, std::size_t messages, std::size_t message_bytes) noexcept
