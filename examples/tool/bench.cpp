@@ -6,8 +6,10 @@
 #include <parley/channel.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
 
@@ -287,7 +289,12 @@ int bench_over(const bench_options& o) {
     parley::diagnostics why;
     auto there = renamed<Address>(at, "a", why), back = renamed<Address>(at, "b", why);
     if (!there || !back) return fail_to_open(there ? back.error() : there.error(), why);
-    return bench(route<Address>{std::move(*there), std::move(*back)}, o);
+    const int code = bench(route<Address>{*there, *back}, o);
+    if constexpr (requires { there->remove(why); }) {  // nobody else does
+        (void)there->remove(why);
+        (void)back->remove(why);
+    }
+    return code;
 }
 
 }  // namespace
@@ -301,10 +308,12 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::pipe::scheme) return bench_over<parley::pipe>(o);
     if (scheme == parley::fifo::scheme) return bench_over<parley::fifo>(o);
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
-    return fail(
-        wrong_usage,
-        fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, pipe:, fifo: or inproc:",
-                    o.address));
+    if (scheme == parley::mq::scheme) return bench_over<parley::mq>(o);
+    if (scheme == parley::sysv::scheme) return bench_over<parley::sysv>(o);
+    return fail(wrong_usage,
+                fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, pipe:, fifo:, "
+                            "inproc:, mq: or sysv:",
+                            o.address));
 }
 
 }  // namespace tool

@@ -7,8 +7,10 @@
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
 
@@ -31,6 +33,8 @@ void print_limits(const parley::limits& l) {
     line("in place", l.in_place ? "yes: a loan is the memory that the receiver sees"
                                 : "no: messages are copied by the kernel");
     line("lossy", l.lossy ? "yes" : "no");
+    if (l.persistent)
+        line("persistent", "yes: messages wait in the kernel when both ends are gone");
     line("peer loss", l.reports_peer_loss ? "reported" : "not noticed");
 }
 
@@ -191,6 +195,32 @@ int about(const parley::inproc& at) {
     return print_limits_of(at);
 }
 
+/// A queue of the kernel. One that is not there is not made.
+template <class Address>
+requires requires(const Address& at, parley::diagnostics& why) { at.look(why); }
+int about(const Address& at) {
+    parley::diagnostics why;
+    const auto seen = at.look(why);
+    if (!seen && seen.error() == parley::errc::not_found) {
+        line("state", "no queue: whoever opens it first makes it");
+        return ok;
+    }
+    if (!seen) return fail_to_open(seen.error(), why);
+    line("state", fmt::format("{}, {}", seen->receiver ? "a receiver is there" : "no receiver",
+                              seen->sender ? "senders are there" : "no sender"));
+    line("owner", fmt::format("user {}, mode {:04o}", seen->owner_uid, seen->mode));
+    if (seen->key != 0) line("key", fmt::format("0x{:08x}, for msgget and ipcs", seen->key));
+    line("waiting", seen->messages_max > 0
+                        ? fmt::format("{} of {} messages", seen->messages, seen->messages_max)
+                        : fmt::format("{} messages, {} of {} bytes", seen->messages, seen->bytes,
+                                      seen->bytes_max));
+    line("shape",
+         fmt::format("messages of up to {} bytes, headers included", seen->message_bytes_max));
+    line("removal", fmt::format("parley clean {}", at.to_uri().text()));
+    print_limits(seen->limits);
+    return ok;
+}
+
 template <class Address>
 int info(const std::string& address) {
     parley::diagnostics why;
@@ -211,10 +241,11 @@ int run_info(const std::string& address) {
     if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
     if (scheme == parley::fifo::scheme) return info<parley::fifo>(address);
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
-    return fail(
-        wrong_usage,
-        fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, pipe:, fifo: or inproc:",
-                    address));
+    if (scheme == parley::mq::scheme) return info<parley::mq>(address);
+    if (scheme == parley::sysv::scheme) return info<parley::sysv>(address);
+    return fail(wrong_usage, fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, "
+                                         "pipe:, fifo:, inproc:, mq: or sysv:",
+                                         address));
 }
 
 }  // namespace tool

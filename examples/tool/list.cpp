@@ -4,11 +4,14 @@
 #include "tool.hpp"
 
 #include <parley/shm/inspect.hpp>
+#include <parley/transport/mq.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/uds_name.hpp>
 
 #include <ctime>
 
 #include <algorithm>
+#include <filesystem>
 
 namespace tool {
 namespace {
@@ -92,6 +95,33 @@ row row_of(const std::string& path, const std::string& directory, bool json) {
     return {path, state, fmt::format("- u{}", s.st_uid), "-", why.text(), json};
 }
 
+/// The names in a directory that begin with `prefix`, without it, sorted.
+std::vector<std::string> names_in(const std::string& directory, std::string_view prefix) {
+    std::vector<std::string> all;
+    std::error_code ec;
+    for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end;
+         at.increment(ec)) {
+        const std::string name = at->path().filename().string();
+        if (name.starts_with(prefix)) all.push_back(name.substr(prefix.size()));
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+}
+
+template <class Address>
+void print_queue(const Address& at, bool json, bool& first) {
+    parley::diagnostics why;
+    const auto seen = at.look(why);
+    if (!seen) return;  // went meanwhile, or another user's
+    row{at.to_uri().text(),
+        seen->receiver || seen->sender ? "live" : "kept",
+        fmt::format("- u{}", seen->owner_uid),
+        "-",
+        fmt::format("a queue, {} messages wait", seen->messages),
+        json}
+        .print(first);
+}
+
 }  // namespace
 
 int run_list(const list_options& o) {
@@ -100,6 +130,17 @@ int run_list(const list_options& o) {
     for (const auto& directory : places(o.directories)) {
         for (const auto& path : parley::segment_files(directory)) {
             row_of(path, directory, o.json).print(first);
+        }
+    }
+    // Where the kernel shows them; `parley info mq://name` needs no mount.
+    for (const auto& name : names_in("/dev/mqueue", "")) {
+        print_queue(parley::mq(name), o.json, first);
+    }
+    for (const auto& directory : places(o.directories)) {
+        for (const auto& name : names_in(directory, parley::detail::sysv_file::prefix)) {
+            parley::sysv::options with;
+            with.directory = directory;
+            print_queue(parley::sysv(name, with), o.json, first);
         }
     }
     for (const auto& s : live_sockets()) {
@@ -117,7 +158,7 @@ int run_list(const list_options& o) {
         }
     }
     if (o.json) fmt::print("{}]\n", first ? "" : "\n");
-    if (first && !o.json) fmt::print("nothing: no segment and no socket of parley\n");
+    if (first && !o.json) fmt::print("nothing: no segment, socket or queue of parley\n");
     return ok;
 }
 
@@ -153,6 +194,20 @@ struct cleaning {
         told(path, "nobody listens");
     }
 
+    template <class Address>
+    void remove_queue(const Address& at) {
+        parley::diagnostics why;
+        const auto seen = at.look(why);
+        const bool gone = !seen && seen.error() == parley::errc::not_found;
+        if (!seen && !gone) return leave(at.to_uri().text(), why.text());
+        if (!dry_run || gone) {  // of a queue that is gone its name may be left
+            if (dry_run) return leave(at.to_uri().text(), why.text());
+            if (auto r = at.remove(why); !r) return leave(at.to_uri().text(), why.text());
+        }
+        told(at.to_uri().text(), seen ? fmt::format("{} messages waited", seen->messages)
+                                      : std::string("its queue was gone"));
+    }
+
 private:
     /// Damaged, but it begins as a segment does: it may go. Anything else is somebody else's.
     static bool is_ours(const std::string& path) {
@@ -172,14 +227,38 @@ private:
     }
 };
 
+template <class Address>
+int clean_queue(const parley::uri& text, cleaning& done) {
+    parley::diagnostics why;
+    const auto at = Address::from(text, why);
+    if (!at) return fail_to_open(at.error(), why);
+    done.remove_queue(*at);
+    return ok;
+}
+
 }  // namespace
 
 int run_clean(const clean_options& o) {
     cleaning done{o.dry_run};
-    for (const auto& directory : places(o.directories)) {
+    std::vector<std::string> directories;
+    for (const auto& place : o.places) {
+        const parley::uri at{place};
+        if (place.find("://") == std::string::npos) {
+            directories.push_back(place);
+        } else if (at.scheme() == parley::mq::scheme) {
+            if (const int code = clean_queue<parley::mq>(at, done); code != ok) return code;
+        } else if (at.scheme() == parley::sysv::scheme) {
+            if (const int code = clean_queue<parley::sysv>(at, done); code != ok) return code;
+        } else {
+            return fail(wrong_usage,
+                        fmt::format("'{}': wants a directory, mq://name or sysv://name", place));
+        }
+    }
+    const bool usual = o.places.empty();
+    for (const auto& directory : usual ? places({}) : directories) {
         for (const auto& path : parley::segment_files(directory)) done.remove_segment(path);
     }
-    for (const auto& directory : o.directories) {
+    for (const auto& directory : directories) {
         for (const auto& path : dead_sockets(directory)) done.remove_socket(path);
     }
     fmt::print("{} {}, {} in use, {} left alone\n", done.removed,

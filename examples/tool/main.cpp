@@ -14,6 +14,7 @@ constexpr const char* footer = R"(Addresses:
   tcp://HOST:PORT  tcp://[::1]:7   between hosts; to a receiver, port 0 is a free one, no host all
   fifo:///PATH                     a named pipe
   pipe:?fd=N                       a pipe that this process inherited
+  mq://NAME  sysv://NAME           queues of the kernel, kept until `parley clean` removes them
   Options follow as ?capacity_bytes=65536&writers_max=4; `parley info` shows what came of them.
 
 Examples:
@@ -84,8 +85,10 @@ int main(int argc, char** argv) {
 
     tool::clean_options clean;
     auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
-    c->add_option("DIRECTORY", clean.directories,
-                  "where to look for segments and dead sockets (default: segments in /dev/shm)");
+    c->add_option("WHERE", clean.places,
+                  "directories of segments and dead sockets (default: segments in /dev/shm); or a "
+                  "queue, mq://NAME or sysv://NAME, which nobody else removes: it goes with all "
+                  "that it holds");
     c->add_flag("--dry-run", clean.dry_run, "only say what would go");
 
     try {

@@ -52,7 +52,7 @@ struct list_options {
     bool json = false;
 };
 struct clean_options {
-    std::vector<std::string> directories;
+    std::vector<std::string> places;  // directories, or addresses of queues
     bool dry_run = false;
 };
 struct bench_options {

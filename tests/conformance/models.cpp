@@ -6,8 +6,10 @@
 #include <parley/testing/faulty.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
 
@@ -119,6 +121,8 @@ std::vector<model> all_models() {
                     using any = parley::any_transport<parley::transport_list<parley::tcp>>;
                     return at_port<any>{port, any(uri("tcp://" + port->text()))};
                 }),
+        by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
+        by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",

@@ -258,6 +258,7 @@ TEST_CASE("transport: a sender that only polls for space sends everything") {
 TEST_CASE("transport: a full sink's pollable becomes readable when the receiver closes") {
     each_pollable("a full sink's pollable", [](const model&, place&, ends& both, bool by_epoll) {
         auto& out = both.sink;
+        if (out.limits().persistent) return;  // a sender need not know of a receiver
         poller poll(out.pollable().value(), by_epoll);
         const std::size_t n = handy(out);
         (void)fill_up(out, n);

@@ -98,6 +98,12 @@ class named_place final : public place {
 public:
     template <class Make>
     explicit named_place(Make make) : name_("conf"), at_(make(name_.text(), dir_)) {}
+    ~named_place() override {
+        if constexpr (removable) {
+            parley::diagnostics unasked;
+            if (owner_ == ::getpid()) (void)at_.remove(unasked);
+        }
+    }
 
     result<ends> open(parley::message_type out, parley::message_type in,
                       parley::diagnostics& why) override {
@@ -119,6 +125,7 @@ public:
         return any_source(std::move(*s));
     }
     std::vector<std::string> leftovers() const override {
+        if constexpr (removable) return {};  // persistent: it stays until somebody removes it
         auto found = parley_test::leftovers(name_.text());
         for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
             found.push_back(entry.path().string());
@@ -127,9 +134,14 @@ public:
     }
 
 private:
+    static constexpr bool removable = requires(const Address& at, parley::diagnostics& why) {
+        at.remove(why);
+    };
+
     parley_test::unique_name name_;
     parley_test::temporary_directory dir_;
     Address at_;
+    pid_t owner_ = ::getpid();
 };
 
 template <class Address>

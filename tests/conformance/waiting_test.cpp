@@ -136,6 +136,7 @@ TEST_CASE("transport: a parked sender wakes when the receiver closes") {
         for (int i = 0; i < 5; ++i) {
             auto at = m.make();
             auto both = at->open();
+            if (both.sink.limits().persistent) return;  // waits for the next receiver
             const std::size_t n = handy(both.sink);
             (void)fill_up(both.sink, n);
             worker sender(

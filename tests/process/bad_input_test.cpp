@@ -90,6 +90,12 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
     refuses(uri("pipe:?fd=-1"), errc::invalid_argument, "wants a whole number");
     refuses(uri("pipe://name"), errc::invalid_argument, "a pipe has no name");
     refuses(uri("inproc://"), errc::invalid_argument, "wants a name");
+    refuses(uri("mq://"), errc::invalid_argument, "position 5: wants a name");
+    refuses(uri("mq://x?messages=0"), errc::invalid_argument, "from 1 to 65536, not '0'");
+    refuses(uri("mq://x?priority=32768"), errc::invalid_argument, "from 0 to 32767");
+    refuses(uri("sysv://x?select=two"), errc::invalid_argument, "wants a type, or minus");
+    refuses(uri("sysv://x?type=0"), errc::invalid_argument, "from 1 to 2147483647, not '0'");
+    refuses(uri("mq://x?shared=maybe"), errc::invalid_argument, "wants one of: no, yes");
     refuses(shm("x", {.capacity_bytes = 5000}), errc::invalid_argument, "a power of two");
     refuses(shm("x", {.writers_max = 0}), errc::invalid_argument, "1 to 64 lanes");
 }

@@ -196,11 +196,152 @@ void kill_both(const model& m, parley::random& r) {
     next_user_is_free(w);
 }
 
+// --- what outlives both ends -------------------------------------------------------------------
+
+/// Receives what waits at a persistent address until it is empty: whole messages, one after the
+/// other from `first` on. The number of the next one.
+std::uint64_t take_rest(any_source& in, std::uint64_t first) {
+    const std::size_t most = in.limits().message_bytes_max;
+    for (;; ++first) {
+        const auto v = in.try_receive();
+        if (!v && v.error() == errc::closed) continue;
+        if (!v) {
+            CHECK(v.error() == errc::would_block);
+            return first;
+        }
+        REQUIRE(holds(v->bytes(), length_of(first, most), first));
+    }
+}
+
+/// Nobody is told, the survivor goes on, and its next sender is heard.
+void kill_a_sender_that_is_not_missed(const model& m, parley::random& r) {
+    world w(m);
+    gate ready;
+    auto in = w.source();
+    child c([&] {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        auto out = w.sink();
+        ready.open();
+        return send_for_ever(std::move(out));
+    });
+    const std::size_t most = in.limits().message_bytes_max;
+    ready.pass();
+    std::uint64_t got = 0;
+    for (const auto wanted = r.below(3) == 0 ? 0 : r.below(3000); got < wanted; ++got) {
+        const auto v = receive(in);
+        REQUIRE(v);
+        REQUIRE(holds(v->bytes(), length_of(got, most), got));
+    }
+    dawdle(r, 300);
+    c.kill();
+    (void)take_rest(in, got);
+    CHECK(in.peers_lost() == 0);
+    auto next = w.at->sender();
+    REQUIRE(send(next, 100, 7));
+    CHECK(receives(in, 100, 7));
+    REQUIRE(next.close(parley::never));
+    CHECK(error_of(receive(in)) == errc::closed);
+}
+
+/// The sender goes on; the next receiver finds all that the dead one did not take.
+void kill_a_receiver_that_has_a_successor(const model& m, parley::random& r) {
+    world w(m);
+    gate ready;
+    int taken[2];
+    REQUIRE(::pipe(taken) == 0);
+    child c([&] {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        auto in = w.source();
+        ready.open();
+        const std::size_t most = in.limits().message_bytes_max;
+        for (std::uint64_t i = 0;; ++i) {  // each one it got is told, or was just taken
+            const auto v = receive(in);
+            if (!v || !holds(v->bytes(), length_of(i, most), i)) return 4;
+            if (::write(taken[1], "", 1) != 1) return 5;
+        }
+    });
+    ::close(taken[1]);
+    auto out = w.sink();
+    ready.pass();
+    const std::size_t most = out.limits().message_bytes_max;
+    std::uint64_t sent = 0;
+    for (const auto wanted = r.below(3) == 0 ? 0 : r.below(3000); sent < wanted; ++sent) {
+        REQUIRE(send(out, length_of(sent, most), sent));
+    }
+    dawdle(r, 300);
+    ::kill(c.pid(), SIGKILL);
+    CHECK(c.wait() == 128 + SIGKILL);  // anything else: it received something wrong
+    std::uint64_t first = 0;
+    char buffer[512];
+    for (ssize_t n; (n = ::read(taken[0], buffer, sizeof buffer)) > 0;) {
+        first += static_cast<std::uint64_t>(n);
+    }
+    ::close(taken[0]);
+    while (send(out, length_of(sent, most), sent, parley::expired)) ++sent;
+    parley::diagnostics why;
+    auto next = w.at->receiver(apples, why);
+    INFO(why.text());
+    REQUIRE(next);
+    // The dead one may have taken one more than it told.
+    auto v = receive(*next);
+    REQUIRE(v);
+    if (!holds(v->bytes(), length_of(first, most), first)) ++first;
+    REQUIRE(holds(v->bytes(), length_of(first, most), first));
+    { const auto gone = std::move(v); }
+    for (++first; first < sent; ++first) {
+        REQUIRE(receives(*next, length_of(first, most), first));
+    }
+    REQUIRE(out.close(parley::never));
+    CHECK(error_of(receive(*next)) == errc::closed);
+}
+
+/// What was committed is there, whole, and the address serves the next ones.
+void kill_both_and_inherit(const model& m, parley::random& r) {
+    world w(m);
+    gate ready;
+    child receiver([&] {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        auto in = w.source();
+        ready.open();
+        return receive_for_ever(std::move(in));
+    });
+    child sender([&] {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        auto out = w.sink();
+        ready.open();
+        return send_for_ever(std::move(out));
+    });
+    if (r.below(2) == 0) {
+        ready.pass();
+        ready.pass();
+    }
+    dawdle(r, 1000);
+    for (child* c : {&receiver, &sender}) {
+        ::kill(c->pid(), SIGKILL);
+        CHECK(c->wait() == 128 + SIGKILL);
+    }
+    parley::diagnostics why;
+    auto in = w.at->receiver(apples, why);
+    INFO(why.text());
+    REQUIRE(in);
+    while (in->try_receive()) {
+    }
+    auto out = w.at->sender();
+    REQUIRE(send(out, 100, 1));
+    CHECK(receives(*in, 100, 1));
+    REQUIRE(out.close(parley::never));
+    CHECK(error_of(receive(*in)) == errc::closed);
+}
+
 using one_round = void (*)(const model&, parley::random&);
 
-void rounds_of(std::string_view test, one_round round, unsigned normal, unsigned full) {
+/// Over the models that outlive their ends, or over those that tell of deaths.
+void rounds_of(std::string_view test, one_round round, unsigned normal, unsigned full,
+               bool persistent = false) {
     for (const auto& m : models()) {
-        if (!m.across || !m.make()->open().sink.limits().reports_peer_loss) continue;
+        if (!m.across) continue;
+        const auto l = m.make()->open().sink.limits();
+        if (persistent ? !l.persistent : !l.reports_peer_loss) continue;
         DYNAMIC_SECTION(m.name) {
             const unsigned rounds = parley_test::campaign() ? full
                                     : m.variation           ? normal / 7 + 1
@@ -229,4 +370,14 @@ TEST_CASE("kill -9: a receiver's death reaches its sender, which removes the nam
 }
 TEST_CASE("kill -9: when both ends die, the next user of the name finds it free") {
     rounds_of("kill both", kill_both, 10, 200);
+}
+TEST_CASE("kill -9: where the queue outlives a sender, the receiver goes on with the next one") {
+    rounds_of("kill a sender that is not missed", kill_a_sender_that_is_not_missed, 20, 400, true);
+}
+TEST_CASE("kill -9: where the queue outlives a receiver, the next one finds every message") {
+    rounds_of("kill a receiver that has a successor", kill_a_receiver_that_has_a_successor, 20, 400,
+              true);
+}
+TEST_CASE("kill -9: where the queue outlives both ends, the next ones find it whole") {
+    rounds_of("kill both and inherit", kill_both_and_inherit, 10, 200, true);
 }

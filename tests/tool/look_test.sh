@@ -88,7 +88,39 @@ ended 143 "$live"
 ended 143 "$sock"
 kill "$sender" 2>/dev/null || :
 
-for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc:; do
+# A queue outlives its sender; it is looked at, received from and removed by its name.
+queue=mq://$name
+expect 0 "$tool" info "$queue"
+said 'no queue'
+echo hello | "$tool" send "$queue?messages=4"
+expect 0 "$tool" info "$queue"
+said '2 of 4 messages'
+said "parley clean $queue"
+expect 0 "$tool" info "$queue"
+said '2 of 4 messages'  # looking took no part
+expect 2 "$tool" send "$queue?messages=5" --in /dev/null
+said 'holds 4 messages'
+[ "$("$tool" recv "$queue")" = hello ] || wrong "not received from $queue"
+expect 0 "$tool" clean --dry-run "$queue"
+said "would remove $queue"
+expect 0 "$tool" clean "$queue"
+said "removed $queue"
+expect 0 "$tool" clean "$queue"
+said "left $queue"
+expect 1 "$tool" clean "shm://$name"
+queue="sysv://$name$place"
+echo hello | "$tool" send "$queue"
+expect 0 "$tool" info "$queue"
+said '2 messages, '
+said 'key          0x'
+expect 0 "$tool" list "$work"
+said "$queue"
+[ "$("$tool" recv "$queue")" = hello ] || wrong "not received from $queue"
+expect 0 "$tool" clean "$queue"
+said "removed $queue"
+[ ! -e "$work/parley-sysv.$name" ] || wrong "the name of the queue is left"
+
+for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc: mq: sysv:; do
     expect 0 "$tool" bench "$address" --seconds 0.02 --json
     said '"p99_us"'
 done

@@ -5,8 +5,10 @@
 #include <parley/transport/any.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
 
@@ -15,7 +17,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc>;
+    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv>;
 };
 
 }  // namespace v1

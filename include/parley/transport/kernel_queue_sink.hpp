@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+// The sink over a message queue of the kernel. A message goes into the queue when it is committed;
+// only if another sender took the last room between loan and commit it waits here.
+#pragma once
+
+#include <parley/base/assert.hpp>
+#include <parley/detail/fork.hpp>
+#include <parley/transport/kernel_queue.hpp>
+#include <parley/transport/transport.hpp>
+
+#include <memory>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+/// `Queue` has: prefix_bytes, pollable, places(), descriptor(), record_bytes_max(), send(record, n,
+/// rank), has_room(n), wait_for_room(patience, until), failure(errno, why), too_large(), close().
+template <class Queue>
+class queue_sink {
+    struct core;
+
+public:
+    /// Belongs to its sink, also to one that is moved meanwhile.
+    class loan {
+    public:
+        loan(loan&& other) noexcept
+            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
+        loan& operator=(loan&& other) noexcept {
+            give_back();
+            core_ = std::exchange(other.core_, nullptr);
+            bytes_ = other.bytes_;
+            return *this;
+        }
+        ~loan() { give_back(); }
+
+        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
+        void shrink(std::size_t n) noexcept {
+            PARLEY_ASSERT(n <= bytes_.size());
+            bytes_ = bytes_.first(n);
+        }
+
+    private:
+        friend queue_sink;
+        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
+        void give_back() noexcept {
+            if (core_ != nullptr) core_->loaned = false;
+            core_ = nullptr;
+        }
+
+        core* core_;
+        mutable_bytes bytes_;
+    };
+
+    /// `place`: of this sender, as queue_places gave it; 0 without frames.
+    queue_sink(Queue q, std::uint32_t place, const message_type& type, uri address,
+               queue_options options)
+        : core_(std::make_unique<core>(std::move(q), place, type, std::move(address), options)) {
+        core_->guard_against_fork();
+    }
+    queue_sink(queue_sink&&) noexcept = default;
+    queue_sink& operator=(queue_sink&& other) noexcept {
+        if (this != &other) {
+            leave();
+            core_ = std::move(other.core_);
+        }
+        return *this;
+    }
+    /// Closes in good order. If the queue is full and a receiver is there, waits up to `linger` for
+    /// room; else leaves without an end record. Call close(deadline) to decide yourself.
+    ~queue_sink() { leave(); }
+    static constexpr duration linger = std::chrono::seconds(1);
+
+    result<loan> try_loan(std::size_t n) {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (n > c.message_bytes_max()) {
+            return c.why.fail(errc::message_too_large,
+                              "a message of " + std::to_string(n) + " bytes; " + c.address.text() +
+                                  " takes at most " + std::to_string(c.message_bytes_max()) + ": " +
+                                  c.queue.too_large());
+        }
+        if (c.loaned) {
+            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+        }
+        c.wanted = c.header() + n;
+        if (auto r = c.make_room(); !r) return r.error();
+        c.loaned = true;
+        return loan(&c, mutable_bytes(c.record + c.header(), n));
+    }
+
+    result<void> try_commit(loan l) {
+        core& c = *core_;
+        PARLEY_ASSERT(l.core_ == &c);
+        l.core_ = nullptr;
+        c.loaned = false;
+        if (c.failed) return c.failed;
+        c.pending_bytes = c.header() + l.bytes_.size();
+        if (c.options.framed) {
+            const queue_record head{c.type.fingerprint, c.place, c.introduce(),
+                                    queue_record::kind::message};
+            head.write(c.record);
+            c.pending_bytes += head.trailer;
+        }
+        c.pending = true;
+        if (auto r = c.push(); !r && r.error() != errc::would_block) return r;
+        return {};
+    }
+
+    /// Pushes a message that found no room when it was committed.
+    result<void> flush(time_point until) {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (!c.pending) return {};
+        const auto r = c.wait_until_pushed(until);
+        return !r && r.error() == errc::timed_out ? errc::would_block : r;
+    }
+
+    result<void> wait(time_point until) {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        typename Queue::patience p;
+        for (;;) {
+            const auto r = c.make_room();
+            if (r || r.error() != errc::would_block) return r;
+            if (auto w = c.queue.wait_for_room(p, until); !w) return w;
+        }
+    }
+
+    result<int> pollable() {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if constexpr (!Queue::pollable) {
+            return c.why.fail(errc::unsupported, c.address.text() + ": " + Queue::no_descriptor);
+        } else {
+            if (c.ready.made()) return c.ready.get();
+            return c.ready.add(c.queue.descriptor(), EPOLLOUT);
+        }
+    }
+
+    /// Errors: timed_out (there is no room for the end record, or for the last message: the end
+    /// stays open, so call again, or destroy it and leave without).
+    result<void> close(time_point until) {
+        core& c = *core_;
+        if (c.failed) {
+            const error_code ec = c.failed;
+            c.shut();
+            return ec == errc::closed ? result<void>() : ec;
+        }
+        if (auto r = c.wait_until_pushed(until); !r) return r;
+        if (c.options.framed) {
+            const queue_record end{c.type.fingerprint, c.place, 0, queue_record::kind::end};
+            alignas(8) std::byte bytes[Queue::prefix_bytes + queue_record::header_bytes];
+            std::byte* const at = bytes + Queue::prefix_bytes;
+            end.write(at);
+            typename Queue::patience p;
+            while (const int e = c.queue.send(at, queue_record::header_bytes, c.options.end_rank)) {
+                if (e != EAGAIN) return c.fail(e);
+                if (auto r = c.queue.wait_for_room(p, until); !r) return r;
+            }
+        }
+        c.shut();
+        return {};
+    }
+
+    [[nodiscard]] parley::limits limits() const noexcept {
+        const core& c = *core_;
+        return queue_limits(c.queue.record_bytes_max(), c.options.framed, c.options.shared,
+                            Queue::pollable);
+    }
+    [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
+    [[nodiscard]] uri address() const { return core_->address; }
+
+protected:
+    void set_rank(std::uint32_t rank) noexcept { core_->options.rank = rank; }
+
+private:
+    struct core final : fork_sensitive {
+        core(Queue q, std::uint32_t n, const message_type& t, uri a, queue_options o)
+            : queue(std::move(q)),
+              place(n),
+              type(t),
+              address(std::move(a)),
+              options(o),
+              memory(std::make_unique_for_overwrite<std::byte[]>(queue.record_bytes_max() + 128)) {
+            // The payload is aligned to 64, with a header and the queue's own prefix before it.
+            const auto payload = reinterpret_cast<std::uintptr_t>(memory.get()) + 63 +
+                                 Queue::prefix_bytes + header();
+            record = memory.get() + 63 + Queue::prefix_bytes - payload % 64;
+        }
+        ~core() override { unguard(); }
+        void in_forked_child() noexcept override { shut(); }
+
+        [[nodiscard]] std::size_t header() const noexcept {
+            return options.framed ? queue_record::header_bytes : 0;
+        }
+        [[nodiscard]] std::size_t message_bytes_max() const noexcept {
+            return queue.record_bytes_max() - header();
+        }
+
+        /// Success, would_block, or the error that ends this sink.
+        result<void> make_room() {
+            if (auto r = push(); !r) return r;
+            if (queue.has_room(wanted)) return {};
+            return errc::would_block;
+        }
+        result<void> push() {
+            if (!pending) return {};
+            const int e = queue.send(record, pending_bytes, options.rank);
+            if (e == EAGAIN) return errc::would_block;
+            if (e != 0) return fail(e);
+            pending = false;
+            return {};
+        }
+        result<void> wait_until_pushed(time_point until) {
+            typename Queue::patience p;
+            for (;;) {
+                const auto r = push();
+                if (r || r.error() != errc::would_block) return r;
+                if (auto w = queue.wait_for_room(p, until); !w) return w;
+            }
+        }
+        /// Writes the type's description behind the first message that leaves room for it.
+        std::uint16_t introduce() noexcept {
+            if (introduced) return 0;
+            const auto text = as_bytes(type.description.substr(0, queue_record::trailer_bytes_max));
+            const std::size_t whole = pending_bytes + text.size();
+            if (whole > queue.record_bytes_max() || !queue.has_room(whole)) return 0;
+            std::copy(text.begin(), text.end(), record + pending_bytes);
+            introduced = true;
+            return static_cast<std::uint16_t>(text.size());
+        }
+        error_code fail(int number) {
+            failed = queue.failure(number, "sending to " + address.text(), why);
+            return failed;
+        }
+        void shut() noexcept {
+            ready.reset();
+            queue.close();
+            pending = false;
+            failed = errc::closed;
+        }
+
+        Queue queue;
+        std::uint32_t place;
+        message_type type;
+        uri address;
+        queue_options options;
+        diagnostics why;
+        readiness ready;
+        std::unique_ptr<std::byte[]> memory;
+        std::byte* record = nullptr;
+        std::size_t wanted = 0;  // by the last loan
+        std::size_t pending_bytes = 0;
+        error_code failed;
+        bool pending = false;  // committed, not in the queue
+        bool loaned = false;
+        bool introduced = false;
+    };
+
+    void leave() noexcept {
+        if (!core_ || core_->failed) return;
+        if (close(expired)) return;
+        if (core_->pending || queue_places::has_receiver(core_->queue.places())) {
+            (void)close(clock::now() + linger);
+        }
+    }
+
+    std::unique_ptr<core> core_;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley
