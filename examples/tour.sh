@@ -27,6 +27,7 @@ work=$(mktemp -d)
 peers=
 finish() {
     for p in $peers; do kill -9 "$p" 2>/dev/null || :; done
+    "$tool" clean "mq://parley-tour-$$" "sysv://parley-tour-$$" >/dev/null 2>&1 || :
     rm -rf "$work"
 }
 trap finish EXIT
@@ -66,7 +67,7 @@ move() {
     row "$1" "$3"
 }
 
-heading "1. One program, one file, seven ways: $(basename "$file"), $bytes bytes"
+heading "1. One program, one file, nine ways: $(basename "$file"), $bytes bytes"
 echo "   The rate is from file to file and includes the start of both processes. Round trips and"
 echo "   messages one way are of 64 bytes, between two processes (inproc: two threads)."
 printf '\n%-26s %12s  %-9s %8s %8s %12s\n' '' 'file' 'sha256' 'p50 us' 'p99 us' 'million/s'
@@ -83,6 +84,18 @@ start=$(now)
 "$bin/11_threads" "$file" "$work/out" >/dev/null || failed=1
 end=$(now)
 row 'inproc' inproc:
+
+# Queues of the kernel; a container may have none.
+for queue in mq sysv; do
+    at=$queue://parley-tour-$$
+    if "$tool" send "$at" --in /dev/null --timeout 5 2>"$work/said"; then
+        "$tool" clean "$at" >/dev/null  # with the goodbye of that sender
+        move "$queue" "$at" "$queue:"
+        "$tool" clean "$at" >/dev/null || failed=1
+    else
+        printf '%-26s not here: %s\n' "$queue" "$(tail -n 1 "$work/said")"
+    fi
+done
 
 heading "2. Two programs that disagree about a struct"
 "$bin/06_types" || failed=1
