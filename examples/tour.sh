@@ -27,6 +27,7 @@ work=$(mktemp -d)
 peers=
 finish() {
     for p in $peers; do kill -9 "$p" 2>/dev/null || :; done
+    "$tool" clean "mq://parley-tour-$$" "sysv://parley-tour-$$" >/dev/null 2>&1 || :
     rm -rf "$work"
 }
 trap finish EXIT
@@ -96,6 +97,18 @@ start=$(now)
 "$bin/11_threads" "$file" "$work/out" >/dev/null || failed=1
 end=$(now)
 row 'inproc' inproc:
+
+# Queues of the kernel; a container may have none.
+for queue in mq sysv; do
+    at=$queue://parley-tour-$$
+    if "$tool" send "$at" --in /dev/null --timeout 5 2>"$work/said"; then
+        "$tool" clean "$at" >/dev/null  # with the goodbye of that sender
+        move "$queue" "$at" "$queue:"
+        "$tool" clean "$at" >/dev/null || failed=1
+    else
+        printf '%-26s not here: %s\n' "$queue" "$(tail -n 1 "$work/said")"
+    fi
+done
 
 heading "2. Two programs that disagree about a struct"
 "$bin/06_types" || failed=1

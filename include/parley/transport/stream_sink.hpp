@@ -39,9 +39,14 @@ struct stream_options {
                     address.text() + " is no end of a pair: the other program opens it by name");
 }
 
-/// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), the same of two
-/// parts, verdict(...), close(). One loan at a time; the loan is the send buffer itself, right
-/// behind the frame header.
+template <class Io>
+concept writes_two_parts = requires(Io io, const std::byte* at, std::size_t n) {
+    { io.write(at, n, at, n, true) } -> std::same_as<ssize_t>;
+};
+
+/// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), where it can the
+/// same of two parts, verdict(...), close(). One loan at a time; the loan is the send buffer
+/// itself, right behind the frame header.
 template <class Io>
 class stream_sink {
     struct core;
@@ -128,7 +133,7 @@ public:
 
     /// A message from where it lies, its header beside it in the same call: what the kernel takes
     /// is not copied here. What it does not take at once is, and is flushed like any other.
-    result<void> send_from(bytes m, time_point until) {
+    result<void> send_from(bytes m, time_point until) requires writes_two_parts<Io> {
         core& c = *core_;
         PARLEY_ASSERT(!m.empty());
         if (!c.idle || m.size() > c.options.message_bytes_max || c.prefix > c.capacity) {

@@ -53,8 +53,13 @@ private:
     parley::bytes bytes_;
 };
 
-/// A source that reads frames through `Io`: descriptor(), read(to, n, reading), the same into
-/// several parts, refuse(...), close().
+template <class Io>
+concept reads_parts = requires(Io io, iovec* parts, reading how) {
+    { io.read(parts, 2, how) } -> std::same_as<ssize_t>;
+};
+
+/// A source that reads frames through `Io`: descriptor(), read(to, n, reading), where it
+/// can the same into several parts, refuse(...), close().
 template <class Io>
 class stream_source {
 public:
@@ -78,7 +83,7 @@ public:
     /// The next message straight into `into`, if it is as long. not_placed: something else comes
     /// first, and wait and try_receive tell it; what `into` holds then, and on an error, is nothing
     /// to go by. timed_out: no whole message came.
-    result<placement> receive_into(mutable_bytes into, time_point until) {
+    result<placement> receive_into(mutable_bytes into, time_point until) requires reads_parts<Io> {
         core& c = *core_;
         if (!c.plain || c.failed_before || c.at_eof || c.borrowed || c.ready.made() ||
             !c.reader.at_rest()) {
