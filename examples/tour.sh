@@ -67,7 +67,7 @@ move() {
     row "$1" "$3"
 }
 
-heading "1. One program, one file, nine ways: $(basename "$file"), $bytes bytes"
+heading "1. One program, one file, every way: $(basename "$file"), $bytes bytes"
 echo "   The rate is from file to file and includes the start of both processes. Round trips and"
 echo "   messages one way are of 64 bytes, between two processes (inproc: two threads)."
 printf '\n%-26s %12s  %-9s %8s %8s %12s\n' '' 'file' 'sha256' 'p50 us' 'p99 us' 'million/s'
