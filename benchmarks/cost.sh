@@ -11,9 +11,12 @@ done
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-instructions() { # who what: per send and receive in one process
+instructions() { # who what: per send and receive in one process; "named" is parley by a name
+    program="$loop $1"
+    [ "$1" != named ] || program=${loop%loop}named
     for n in 1000 11000; do
-        valgrind --tool=callgrind --callgrind-out-file=/dev/null "$loop" "$1" "$2" $n 2>&1 |
+        # shellcheck disable=SC2086
+        valgrind --tool=callgrind --callgrind-out-file=/dev/null $program "$2" $n 2>&1 |
             awk '/Collected/ {print $4}' >"$work/$n"
     done
     echo $((($(cat "$work/11000") - $(cat "$work/1000")) / 10000))
@@ -41,6 +44,6 @@ for what in shm pipe stream seqpacket datagram; do
     printf '%-16s %18s / %-7s %10s %24s / %-7s\n' $what "$p" "$b" $((p - b)) "$cp" "$cb"
 done
 for what in stream seqpacket datagram; do
-    p=$(instructions parley named-$what) b=$(instructions bare $what)
+    p=$(instructions named $what) b=$(instructions bare $what)
     printf '%-16s %18s / %-7s %10s %24s / %-7s\n' named-$what "$p" "$b" $((p - b)) - -
 done

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 // cost_loop parley|bare shm|pipe|stream|seqpacket|datagram COUNT [two]: sends and receives COUNT
 // messages of 64 bytes in turn, in one process; with `two`, as round trips between two processes.
-// cost_loop parley named-stream|named-seqpacket|named-datagram COUNT: by a name, where many senders
-// could come.
 // Run it twice with different counts and take the difference: what is left is the cost of messages.
 
 #include "bare.hpp"
@@ -25,25 +23,12 @@ namespace {
 
 template <class Address>
 struct through_parley {
-    explicit through_parley(const Address& at) : ends(parley::make_channel<message>(at).value()) {}
+    explicit through_parley(const Address& at)
+        : ends(parley::make_channel<message>(at).value()) {}
     void send(const message& v) { ends.tx.send(v).value(); }
     void receive(message& v) { ends.rx.receive(v).value(); }
 
     parley::channel<message, Address> ends;
-};
-
-/// The same ends by a name.
-struct through_name {
-    explicit through_name(parley::uds::kind k)
-        : at("@parley-cost-" + std::to_string(::getpid()), {.type = k}),
-          rx(parley::open_receiver<message>(at).value()),
-          tx(parley::open_sender<message>(at).value()) {}
-    void send(const message& v) { tx.send(v).value(); }
-    void receive(message& v) { rx.receive(v).value(); }
-
-    parley::uds at;
-    parley::receiver<message, parley::uds> rx;
-    parley::sender<message, parley::uds> tx;
 };
 
 template <class Make>
@@ -106,11 +91,6 @@ int main(int argc, char** argv) {
     } else if (what == "datagram") {
         who == "bare" ? bare_fds(fds::kind::datagram)
                       : run_parley(uds({.type = uds::datagram}), count, two);
-    } else if (what.starts_with("named-") && who == "parley" && !two) {
-        const auto k = what == "named-stream"      ? uds::stream
-                       : what == "named-seqpacket" ? uds::seqpacket
-                                                   : uds::datagram;
-        run([&] { return std::make_unique<through_name>(k); }, count, false);
     } else {
         return 2;
     }
