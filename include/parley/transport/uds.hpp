@@ -53,7 +53,9 @@ struct uds {
         /// kernel's usual send buffer, some 200 KiB. More makes a sender ask for a larger buffer
         /// (limited by /proc/sys/net/core/wmem_max); limits() tells what came of it.
         std::size_t message_bytes_max = 0;
-        std::size_t send_buffer_bytes = 0;  ///< at least; 0: the kernel's default
+        /// At least. 0: 512 KiB where the kernel grants it, so that several large messages are on
+        /// their way at once.
+        std::size_t send_buffer_bytes = 0;
         framing frame = framing::parley;
         unsigned mode = 0600;  ///< of the receiver's name in the file system
 
