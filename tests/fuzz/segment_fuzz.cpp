@@ -54,8 +54,10 @@ void drain_lane(input from, std::uint8_t shaped, std::uint16_t start) {
     }
     std::memcpy(bytes + s.capacity, bytes, s.capacity);
     layout::lane_cursor cursor{};
+    layout::lane_page other_side{};
+    layout::reader_state reader_side{};
     cursor.head = s.first() + std::uint64_t{start} * s.alignment;
-    parley::detail::lane_reader<parley::detail::std_atomics> reader(s, bytes, cursor);
+    parley::detail::lane_reader<parley::detail::std_atomics> reader(s, bytes, cursor, other_side);
     std::size_t sum = 0;
     for (std::size_t taken = 0; taken <= s.capacity; ++taken) {  // a ring may go round for ever
         const auto item = reader.take();
@@ -74,13 +76,14 @@ void drain_lane(input from, std::uint8_t shaped, std::uint16_t start) {
     }
     PARLEY_ASSERT(sum < s.capacity * 512);
     // A writer that takes the lane over trusts the cursor no more than that.
-    parley::detail::lane_writer<parley::detail::std_atomics> writer(s, bytes, cursor);
+    parley::detail::lane_writer<parley::detail::std_atomics> writer(s, bytes, cursor, reader_side,
+                                                                    other_side);
     for (int i = 0; i < 3; ++i) {
         const auto room = writer.try_loan(shaped);
         if (room.data() == nullptr) break;
         PARLEY_ASSERT(room.data() >= bytes && room.data() + room.size() <= bytes + 2 * s.capacity);
         std::fill(room.begin(), room.end(), std::byte{1});
-        writer.commit(room.size());
+        (void)writer.commit(room.size());
         cursor.head = cursor.head * 3 + start;  // a reader that lies
     }
     PARLEY_ASSERT(writer.unread() <= s.capacity);

@@ -6,6 +6,7 @@
 #include <parley/base/time.hpp>
 
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,6 +55,22 @@ struct std_atomics {
     static long futex_wake(std::uint32_t& word) noexcept {
         return ::syscall(SYS_futex, &word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
     }
+
+    /// An asymmetric pair of fences: whoever does the frequent thing pays nothing, whoever does the
+    /// rare one makes every processor that runs an enrolled process pass a fence, by one system
+    /// call (membarrier(2)). False: this kernel, or a filter of system calls, has no such thing.
+    [[nodiscard]] static bool enrol() noexcept {
+        static const bool done = membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED) == 0;
+        return done;
+    }
+    static void light_fence() noexcept { std::atomic_signal_fence(std::memory_order_seq_cst); }
+    static void heavy_fence() noexcept {
+        if (membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED) == 0) return;
+        if (membarrier(MEMBARRIER_CMD_GLOBAL) == 0) return;
+        // Forbidden since we enrolled: no store stays in a processor for so long.
+        const timespec ms{0, 1'000'000};
+        ::nanosleep(&ms, nullptr);
+    }
     /// A hint to the processor that this is a spinning wait.
     static void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -61,6 +78,11 @@ struct std_atomics {
 #elif defined(__aarch64__)
         asm volatile("yield");
 #endif
+    }
+
+private:
+    static long membarrier(int command) noexcept {
+        return ::syscall(SYS_membarrier, command, 0U, 0);
     }
 };
 

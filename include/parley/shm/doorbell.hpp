@@ -13,6 +13,12 @@
 //
 // The four seq_cst operations have one order: either the sleeper's second look finds the message,
 // or the ringer finds the sleeper. Of many ringers one changes `bell` and makes the system call.
+//
+// A seq_cst store waits until all stores before it have left the processor, which costs more than
+// a small message. So a sleeper that has been busy for a while says `rushing` in `asleep`: to it
+// one publishes with a plain release store, and it pays for the order itself when it lies down, by
+// a fence in every processor (Atomics::heavy_fence; the asymmetric fences of P1202). Where rushes
+// are short, as with one message at a time, nobody says so, and nobody makes that system call.
 // A sleeper that wants a descriptor says so in `asleep`, and the ringer sends an empty datagram to
 // a socket in the abstract namespace: it vanishes with the sleeper, whatever kills it.
 #pragma once
@@ -34,6 +40,9 @@ namespace detail {
 
 inline constexpr std::uint64_t asleep_on_futex = std::uint64_t{1} << 32;
 inline constexpr std::uint64_t asleep_on_socket = std::uint64_t{1} << 33;
+inline constexpr std::uint64_t rushing = std::uint64_t{1} << 34;
+/// After so many messages without sleep a side is in a rush.
+inline constexpr unsigned rush_after = 256;
 
 /// The sleeper's side: what it writes, and the bell it watches.
 template <class Atomics>
@@ -43,15 +52,38 @@ struct sleeper {
 
     /// Says that this side is about to sleep. Look again for work before you do.
     [[nodiscard]] std::uint32_t lie_down(std::uint64_t how) noexcept {
+        const bool rushed = Atomics::load(asleep, std::memory_order_relaxed) == rushing;
         const auto seen = Atomics::load(bell, std::memory_order_acquire);
-        Atomics::store(asleep, how | seen, std::memory_order_seq_cst);  // pairs with ring()
+        Atomics::store(asleep, how | seen, std::memory_order_seq_cst);  // pairs with publish_to()
+        if (rushed) Atomics::heavy_fence();
         return seen;
+    }
+    /// Only for a side that is enrolled, as who publishes to it must be.
+    void rush() noexcept {
+        if (Atomics::load(asleep, std::memory_order_relaxed) == rushing) return;
+        Atomics::store(asleep, rushing, std::memory_order_relaxed);
     }
     void sleep(std::uint32_t seen, duration at_most) noexcept {
         Atomics::futex_wait(bell, seen, at_most);
     }
     void get_up() noexcept { Atomics::store(asleep, std::uint64_t{0}, std::memory_order_relaxed); }
 };
+
+/// Publishes a word to a side that may sleep. Returns what to ring for: 0 if it is awake.
+/// `enrolled`: this process is.
+template <class Atomics>
+[[nodiscard, gnu::always_inline]] inline std::uint64_t publish_to(const std::uint64_t& asleep,
+                                                                  bool enrolled, std::uint64_t& at,
+                                                                  std::uint64_t word) noexcept {
+    if (enrolled && Atomics::load(asleep, std::memory_order_relaxed) == rushing) [[likely]] {
+        Atomics::store(at, word, std::memory_order_release);
+        Atomics::light_fence();  // pairs with the heavy one in lie_down()
+        if (Atomics::load(asleep, std::memory_order_relaxed) == rushing) [[likely]]
+            return 0;
+    }
+    Atomics::store(at, word, std::memory_order_seq_cst);  // a second time, or the first
+    return Atomics::load(asleep, std::memory_order_seq_cst) & ~rushing;  // pairs with lie_down()
+}
 
 /// What came of ringing.
 enum class rung : std::uint8_t {
@@ -63,7 +95,7 @@ enum class rung : std::uint8_t {
 /// Rings for a sleeper whose `asleep` is `a`. `by_socket` is called if it sleeps on a descriptor.
 template <class Atomics, class BySocket>
 rung rang(std::uint64_t a, std::uint32_t& bell, BySocket&& by_socket) noexcept {
-    if (a == 0) return rung::nobody_asleep;
+    if ((a & ~rushing) == 0) return rung::nobody_asleep;
     auto seen = static_cast<std::uint32_t>(a);
     const bool mine = Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_acq_rel);
     if (!mine) return rung::no_answer;

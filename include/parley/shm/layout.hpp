@@ -45,12 +45,13 @@ inline namespace v1 {
 namespace shm_layout {
 
 inline constexpr std::uint64_t magic = 0x31595241'50797261;  // reads "aryPARY1" in its own order
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version = 2;
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::size_t lanes_max = 64;
 inline constexpr std::size_t capacity_bytes_min = 4096;
 inline constexpr std::size_t capacity_bytes_max = std::size_t{1} << 30;
 inline constexpr std::size_t line_bytes = 64;
+inline constexpr std::size_t hint_bytes = 512;  // a writer tells its progress this often
 inline constexpr std::size_t description_bytes_max = 1024;
 
 /// What a commit word announces.
@@ -94,13 +95,22 @@ struct doorbell_page {
     alignas(line_bytes) std::uint32_t claims;  // grows whenever a writer takes a lane
 };
 
+struct alignas(line_bytes) writer_state {
+    std::uint64_t asleep;  // see doorbell.hpp
+    std::uint64_t wanted;  // the writer sleeps until head reaches this
+};
+
+struct alignas(line_bytes) writer_progress {
+    std::uint64_t written;  // a hint, a little behind: messages up to here are committed
+};
+
 struct lane_page {
     std::uint32_t claims;  // how often this lane was taken
     std::uint32_t pid;
     std::uint64_t pid_namespace;
     std::uint64_t sender;
-    alignas(line_bytes) std::uint64_t asleep;  // see doorbell.hpp
-    std::uint64_t wanted;                      // the writer sleeps until head reaches this
+    writer_state state;
+    writer_progress progress;
 };
 
 static_assert(offsetof(segment_header, description_bytes) == 64);
@@ -108,7 +118,8 @@ static_assert(offsetof(segment_header, description) == 68 && sizeof(segment_head
 static_assert(offsetof(reader_page, lanes) == 64 && sizeof(lane_cursor) == 64);
 static_assert(sizeof(reader_page) <= 2 * page_bytes);
 static_assert(offsetof(doorbell_page, claims) == 64 && sizeof(lane_page) <= page_bytes);
-static_assert(offsetof(lane_page, asleep) == 64 && offsetof(lane_page, wanted) == 72);
+static_assert(offsetof(lane_page, progress) == 128 && offsetof(lane_page, state) == 64 &&
+              offsetof(writer_state, wanted) == 8);
 
 inline constexpr std::size_t reader_offset = page_bytes;
 inline constexpr std::size_t doorbell_offset = 3 * page_bytes;

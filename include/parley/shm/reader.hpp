@@ -137,8 +137,8 @@ struct segment_reader final : fork_sensitive {
         }
         lane_cursor& cursor = me->lanes[i];
         lanes[i] = std::make_unique<adopted>(
-            adopted{lane_reader<Atomics>(seg.shape, rings[i].data(), cursor), &page_of(i), &cursor,
-                    i, claim});
+            adopted{lane_reader<Atomics>(seg.shape, rings[i].data(), cursor, page_of(i)),
+                    &page_of(i), &cursor, i, claim});
         if (ready.made()) watch(*lanes[i]);
         ++active;
         return true;
@@ -156,7 +156,8 @@ struct segment_reader final : fork_sensitive {
     }
     /// The next lane with a writer has its turn. False if there is none.
     bool next_turn() noexcept {
-        turn = 0;
+        awake_for += std::exchange(turn, 0);
+        if (awake_for >= rush_after && enrolled) self().rush();
         const std::size_t n = seg.shape.lanes;
         for (std::size_t i = 0; i < n; ++i) {
             current = current + 1 == n ? 0 : current + 1;
@@ -168,19 +169,18 @@ struct segment_reader final : fork_sensitive {
     }
 
     void let_go(adopted& l, bytes payload) noexcept {
-        if (--l.borrowed == 0) [[likely]] {
-            l.lane.release();
-        } else if (!l.lane.release_oldest(payload)) {
-            return;
-        }
-        // The writer may sleep until there is room for what it wants to send.
-        if (Atomics::load(l.page->asleep, std::memory_order_seq_cst) != 0) wake_writer(l);
-        if (l.over && l.borrowed == 0) free_lane(l);
+        const bool last = --l.borrowed == 0;
+        const auto asleep = last ? l.lane.release() : l.lane.release_oldest(payload);
+        if (asleep != 0) [[unlikely]]
+            wake_writer(l, asleep);
+        if (l.over && last) [[unlikely]]
+            free_lane(l);
     }
-    void wake_writer(adopted& l) noexcept {
-        const auto wanted = Atomics::load(l.page->wanted, std::memory_order_relaxed);
+    /// The writer sleeps until there is room for what it wants to send.
+    [[gnu::noinline, gnu::cold]] void wake_writer(adopted& l, std::uint64_t asleep) noexcept {
+        const auto wanted = Atomics::load(l.page->state.wanted, std::memory_order_relaxed);
         if (l.lane.released() < wanted) return;
-        (void)ring<Atomics>(l.page->asleep, l.cursor->bell, [&] {
+        (void)rang<Atomics>(asleep, l.cursor->bell, [&] {
             return bell.ring({seg.id, static_cast<int>(l.number), l.claim});
         });
     }
@@ -258,15 +258,21 @@ struct segment_reader final : fork_sensitive {
         }
         return false;
     }
+    [[nodiscard]] sleeper<Atomics> self() const noexcept {
+        return {me->state.asleep, doorbell->bell};
+    }
+    std::uint32_t lie_down(std::uint64_t how) noexcept {
+        awake_for = 0;
+        return self().lie_down(how);
+    }
     void park(time_point until) noexcept {
-        sleeper<Atomics> self{me->state.asleep, doorbell->bell};
-        const auto seen = self.lie_down(asleep_on_futex);
+        const auto seen = lie_down(asleep_on_futex);
         if (!something_to_say(std::memory_order_seq_cst)) {
             // With no writer there is nobody to look after.
             const duration most = active == 0 ? std::chrono::seconds(1) : liveness_interval;
-            self.sleep(seen, until == never ? most : shorter(most, until - clock::now()));
+            self().sleep(seen, until == never ? most : shorter(most, until - clock::now()));
         }
-        self.get_up();
+        self().get_up();
     }
 
     // --- pollable --------------------------------------------------------------------------
@@ -295,7 +301,7 @@ struct segment_reader final : fork_sensitive {
     /// Nothing to receive: the descriptor becomes unreadable until there is. True if there is.
     bool rearm() {
         bell.drain();
-        (void)sleeper<Atomics>{me->state.asleep, doorbell->bell}.lie_down(asleep_on_socket);
+        (void)lie_down(asleep_on_socket);
         if (something_to_say(std::memory_order_seq_cst)) return true;
         ready.lower();
         if (foreign) quiet_clocks();
@@ -325,7 +331,7 @@ struct segment_reader final : fork_sensitive {
     void ring_for_good(std::size_t i) noexcept {
         const auto claim = Atomics::load(page_of(i).claims, std::memory_order_seq_cst);
         if (claim == me->lanes[i].released) return;
-        (void)ring<Atomics>(page_of(i).asleep, me->lanes[i].bell, [&] {
+        (void)ring<Atomics>(page_of(i).state.asleep, me->lanes[i].bell, [&] {
             return bell.ring({seg.id, static_cast<int>(i), claim});
         });
     }
@@ -355,6 +361,8 @@ struct segment_reader final : fork_sensitive {
     std::size_t current = 0;  // whose turn it is
     adopted* lane_now = nullptr;
     unsigned turn = 0;
+    unsigned awake_for = 0;  // messages
+    const bool enrolled = Atomics::enrol();
     std::uint32_t claims_seen = 0;
     std::uint64_t lost = 0;
     std::int64_t looked_ns = 0;

@@ -93,9 +93,9 @@ struct segment_writer final : fork_sensitive {
         ring_map = std::move(both);
         me = &l;
         number = i;
-        lane = lane_writer<Atomics>(seg.shape, ring_map.data(), reader->lanes[i]);
+        lane = lane_writer<Atomics>(seg.shape, ring_map.data(), reader->lanes[i], reader->state, l);
         sign();
-        Atomics::store(l.asleep, std::uint64_t{0}, std::memory_order_relaxed);
+        Atomics::store(l.state.asleep, std::uint64_t{0}, std::memory_order_relaxed);
         claim_number = claims + 1;
         // Release: whoever sees the claim sees the zeroed commit word and who we are.
         Atomics::store(l.claims, claim_number, std::memory_order_release);
@@ -158,7 +158,9 @@ struct segment_writer final : fork_sensitive {
     }
     /// Looking after the reader costs a system call, so it is done when ringing finds nobody,
     /// and now and then.
-    [[gnu::noinline]] result<void> ring_reader(std::uint64_t asleep) {
+    [[gnu::noinline]] result<void> ring_reader() {
+        if (flushes - flushes_asleep >= rush_after && enrolled) self().rush();
+        const auto asleep = std::exchange(reader_asleep, 0);
         const auto r = rang<Atomics>(asleep, doorbell->bell, [this] { return ring_socket(); });
         return look_after_reader(r == rung::no_answer);
     }
@@ -195,15 +197,21 @@ struct segment_writer final : fork_sensitive {
                                          std::to_string(lane.unread()) +
                                          " of the messages sent were not received");
     }
+    [[nodiscard]] sleeper<Atomics> self() const noexcept {
+        return {me->state.asleep, reader->lanes[number].bell};
+    }
+    std::uint32_t lie_down(std::uint64_t how, std::size_t n) noexcept {
+        flushes_asleep = flushes;
+        Atomics::store(me->state.wanted, lane.head_for(n), std::memory_order_relaxed);
+        return self().lie_down(how);
+    }
     void park(time_point until) noexcept {
-        sleeper<Atomics> self{me->asleep, reader->lanes[number].bell};
-        Atomics::store(me->wanted, lane.head_for(refused), std::memory_order_relaxed);
-        const auto seen = self.lie_down(asleep_on_futex);
+        const auto seen = lie_down(asleep_on_futex, refused);
         if (!lane.room_now(refused) && !closed_by_reader()) {
             const auto left = until == never ? liveness_interval : until - clock::now();
-            self.sleep(seen, shorter(left, liveness_interval));
+            self().sleep(seen, shorter(left, liveness_interval));
         }
-        self.get_up();
+        self().get_up();
     }
     bool ring_socket() noexcept { return reader_bell.ring({seg.id, -1, 0}); }
 
@@ -225,8 +233,7 @@ struct segment_writer final : fork_sensitive {
     /// No room: from now on the descriptor is unreadable until the reader makes some.
     result<void> rearm(std::size_t n) {
         own_bell.drain();
-        Atomics::store(me->wanted, lane.head_for(n), std::memory_order_relaxed);
-        (void)sleeper<Atomics>{me->asleep, reader->lanes[number].bell}.lie_down(asleep_on_socket);
+        (void)lie_down(asleep_on_socket, n);
         if (lane.room_now(n)) return {};
         // A reader that closed before it could see this sleeper rings nobody, and its lock may
         // fall a little later: its word counts, and seq_cst orders it with the bell.
@@ -272,6 +279,9 @@ struct segment_writer final : fork_sensitive {
     const std::size_t message_bytes_max = seg.shape.message_bytes_max();
     std::size_t refused = 0;
     std::uint64_t flushes = 0;
+    std::uint64_t flushes_asleep = 0;  // what it was when we slept last
+    std::uint64_t reader_asleep = 0;   // as the last commit saw it
+    const bool enrolled = Atomics::enrol();
     std::int64_t looked_ns = 0;
     error_code failed;
     readiness ready;

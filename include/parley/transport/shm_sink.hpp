@@ -68,16 +68,15 @@ public:
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.core_ == &c);
-        c.lane.commit(l.bytes_.size());
+        c.reader_asleep = c.lane.commit(l.bytes_.size());
         return {};
     }
 
     /// Rings the reader if it sleeps. Never blocks: what is committed is where it will be read.
     [[gnu::always_inline]] result<void> flush(time_point) {
         core& c = *core_;
-        const auto asleep = Atomics::load(c.reader->state.asleep, std::memory_order_seq_cst);
-        if (asleep != 0 || (++c.flushes & 7) == 0) [[unlikely]]
-            return c.ring_reader(asleep);
+        if (c.reader_asleep != 0 || (++c.flushes & 7) == 0) [[unlikely]]
+            return c.ring_reader();
         return {};
     }
 
@@ -109,8 +108,7 @@ public:
         core& c = *core_;
         if (c.open && c.speaks_for_the_channel() && !c.failed) {
             if (auto r = c.use(); !r) return r;
-            c.lane.commit_end();
-            (void)ring<Atomics>(c.reader->state.asleep, c.doorbell->bell,
+            (void)rang<Atomics>(c.lane.commit_end(), c.doorbell->bell,
                                 [&c] { return c.ring_socket(); });
         }
         c.clean_up_after_reader();

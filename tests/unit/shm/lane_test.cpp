@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+#include <parley/shm/lane.hpp>
+
+#include "support/catch.hpp"
+#include "support/process.hpp"
+
+#include <sys/mman.h>
+
+#include <cstring>
+#include <memory>
+#include <new>
+
+namespace {
+
+using atomics = parley::detail::std_atomics;
+namespace layout = parley::shm_layout;
+
+/// Memory that a forked child shares.
+template <class T>
+class shared {
+public:
+    shared() {
+        void* at =
+            ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (at == MAP_FAILED) throw std::bad_alloc();
+        at_ = static_cast<T*>(at);  // zeros, which is a value of all that is put here
+    }
+    shared(const shared&) = delete;
+    shared& operator=(const shared&) = delete;
+    ~shared() { ::munmap(at_, sizeof(T)); }
+    T* operator->() const noexcept { return at_; }
+
+private:
+    T* at_;
+};
+
+/// Two sides that each say something and then look whether the other did, many times.
+struct two_sides {
+    static constexpr std::uint64_t rounds = 20'000;
+    struct side {
+        alignas(64) std::uint64_t at;  // the round that this side is in
+        alignas(64) std::uint64_t said[rounds];
+        std::uint64_t saw[rounds];
+    };
+    side light, heavy;
+
+    template <class Say>
+    static void run(side& own, side& other, Say say) {
+        for (std::uint64_t i = 0; i < rounds; ++i) {
+            atomics::store(own.at, i + 1, std::memory_order_release);
+            while (atomics::load(other.at, std::memory_order_acquire) < i + 1) atomics::pause();
+            say(own.said[i]);
+            own.saw[i] = atomics::load(other.said[i], std::memory_order_relaxed);
+        }
+    }
+};
+
+/// A ring in plain memory, mapped twice by copying what lies at its edge: enough while a test
+/// does not go round.
+struct lane_in_memory {
+    lane_in_memory()
+        : room(std::make_unique<std::uint64_t[]>(2 * s.capacity / 8)),
+          ring(reinterpret_cast<std::byte*>(room.get())),
+          writer(s, ring, cursor, reader_side, page),
+          reader(s, ring, cursor, page) {}
+
+    const layout::shape s{1, std::size_t{1} << 20, 8};
+    std::unique_ptr<std::uint64_t[]> room;
+    std::byte* ring;
+    layout::lane_cursor cursor{};
+    layout::reader_state reader_side{};
+    layout::lane_page page{};
+    parley::detail::lane_writer<atomics> writer;
+    parley::detail::lane_reader<atomics> reader;
+};
+
+}  // namespace
+
+TEST_CASE("asymmetric fences: of two processes that speak and then look, one hears the other",
+          "[shm]") {
+    if (!atomics::enrol()) {
+        WARN("skipped: no membarrier(2) here");
+        return;
+    }
+    const shared<two_sides> memory;
+    parley_test::child other([&] {
+        two_sides::run(memory->light, memory->heavy, [](std::uint64_t& at) {
+            atomics::store(at, std::uint64_t{1}, std::memory_order_release);
+            atomics::light_fence();
+        });
+        return 0;
+    });
+    two_sides::run(memory->heavy, memory->light, [](std::uint64_t& at) {
+        atomics::store(at, std::uint64_t{1}, std::memory_order_seq_cst);
+        atomics::heavy_fence();
+    });
+    REQUIRE(other.wait() == 0);
+    std::uint64_t deaf = 0;
+    for (std::uint64_t i = 0; i < two_sides::rounds; ++i) {
+        deaf += memory->light.saw[i] == 0 && memory->heavy.saw[i] == 0;
+    }
+    CHECK(deaf == 0);
+}
+
+TEST_CASE("shm lane: whoever is in a rush is not rung, and hears again once it lies down",
+          "[shm]") {
+    lane_in_memory l;
+    if (!atomics::enrol()) {
+        WARN("skipped: no membarrier(2) here");
+        return;
+    }
+    parley::detail::sleeper<atomics> reader{l.reader_side.asleep, l.cursor.bell};
+    reader.rush();
+    REQUIRE(l.writer.try_loan(8).size() == 8);
+    CHECK(l.writer.commit(8) == 0);
+    (void)reader.lie_down(parley::detail::asleep_on_futex);
+    CHECK(l.reader.take().kind == parley::detail::taken::message);
+    REQUIRE(l.writer.try_loan(8).size() == 8);
+    CHECK((l.writer.commit(8) & parley::detail::asleep_on_futex) != 0);
+}
+
+TEST_CASE("shm lane: a rush that ends early, and a writer that lies about it, hold up nobody",
+          "[shm]") {
+    lane_in_memory l;
+    const std::size_t count = 512 << 10 >> 10;  // of 1 KiB: half a ring
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto room = l.writer.try_loan(1016);
+        REQUIRE(room.size() == 1016);
+        std::memcpy(room.data(), &i, sizeof i);
+        CHECK(l.writer.commit(1016) == 0);
+    }
+    const auto told = l.page.progress.written;
+    CHECK(told <= l.writer.tail());
+    CHECK(l.writer.tail() - told < layout::hint_bytes);
+    l.page.progress.written = GENERATE_COPY(told, std::uint64_t{0}, ~std::uint64_t{0}, told / 2);
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto item = l.reader.take();
+        REQUIRE(item.kind == parley::detail::taken::message);
+        REQUIRE(std::memcmp(item.payload.data(), &i, sizeof i) == 0);
+        CHECK(l.reader.release() == 0);
+    }
+    CHECK(l.reader.take().kind == parley::detail::taken::nothing);
+}
