@@ -39,6 +39,11 @@ template <std::unsigned_integral U>
     return out;
 }
 
+/// std::has_single_bit is the call of a function where the target may lack a population count.
+[[nodiscard]] constexpr bool is_power_of_two(std::uint64_t n) noexcept {
+    return n != 0 && (n & (n - 1)) == 0;
+}
+
 }  // namespace detail
 
 /// Writes `v` at `to`, little-endian, at any alignment; sizeof(U) bytes.

@@ -19,7 +19,6 @@
 #include <limits.h>
 #include <sys/uio.h>
 
-#include <bit>
 #include <map>
 #include <string>
 #include <utility>
@@ -48,7 +47,7 @@ public:
         // and before the goodbye.
         const bool goodbye =
             n == frame::header_bytes && from[4] == static_cast<std::byte>(frame::kind::end);
-        if (std::has_single_bit(++written_) || goodbye) {
+        if (is_power_of_two(++written_) || goodbye) {
             refused_ = fifo_lock::held(fd_.get(), fifo_lock::marks + number_);
             if (refused_) return errno = EPIPE, -1;
         }

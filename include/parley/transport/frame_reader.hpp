@@ -30,19 +30,15 @@ public:
 
     /// Room for at least `wanted` more bytes behind what is pending; may move what is pending.
     /// Throws std::bad_alloc if there is no memory.
-    mutable_bytes room(std::size_t wanted) {
+    [[gnu::always_inline]] mutable_bytes room(std::size_t wanted) {
         if (begin_ == end_) begin_ = end_ = 0;
-        if (capacity_ - end_ < wanted) {
-            const std::size_t held = end_ - begin_;
-            if (capacity_ < held + wanted) {
-                grow(std::max(held + wanted, std::max(first_, capacity_ * 2)));
-            } else if (held > 0) {
-                std::memmove(at(0), at(begin_), held);
-            }
-            begin_ = 0;
-            end_ = held;
-        }
+        if (capacity_ - end_ < wanted) [[unlikely]]
+            make_room(wanted);
         return {at(end_), capacity_ - end_};
+    }
+    [[nodiscard, gnu::always_inline]] mutable_bytes whole_room() noexcept {
+        begin_ = end_ = 0;
+        return {at(0), capacity_};
     }
     void filled(std::size_t n) noexcept { end_ += n; }
     void consume(std::size_t n) noexcept { begin_ += n; }
@@ -55,6 +51,16 @@ private:
 
     [[nodiscard]] std::byte* at(std::size_t i) const noexcept { return base_ + i; }
 
+    [[gnu::noinline, gnu::cold]] void make_room(std::size_t wanted) {
+        const std::size_t held = end_ - begin_;
+        if (capacity_ < held + wanted) {
+            grow(std::max(held + wanted, std::max(first_, capacity_ * 2)));
+        } else if (held > 0) {
+            std::memmove(at(0), at(begin_), held);
+        }
+        begin_ = 0;
+        end_ = held;
+    }
     void grow(std::size_t capacity) {
         auto bigger = std::make_unique_for_overwrite<std::byte[]>(capacity + 128);
         auto* base = bigger.get();
@@ -91,6 +97,10 @@ public:
             return buffer_.room(std::max(at_least, least_room));
         const std::size_t earned = std::max(trusted_bytes, buffer_.pending().size());
         return buffer_.room(std::max({std::min(missing(), earned), at_least, least_room}));
+    }
+    /// All the room that there is already, while nothing is pending.
+    [[nodiscard, gnu::always_inline]] mutable_bytes whole_room() noexcept {
+        return buffer_.whole_room();
     }
     /// Readers of packets, which leave nothing behind, may share one buffer: the one who reads
     /// next has it.

@@ -91,15 +91,17 @@ struct connection {
     /// may be assumed without certainty.
     std::size_t read(bool may_hope) {
         const auto to = room();
-        const auto n = retried([&] {
-            return ::recv(fd.get(), to.data(), to.size(), MSG_DONTWAIT | (packets ? MSG_TRUNC : 0));
-        });
+        const auto n = retried([&] { return ::recv(fd.get(), to.data(), to.size(), flags); });
+        return took(n, to.size(), may_hope);
+    }
+    /// What a recv into `room` bytes of the buffer said.
+    std::size_t took(ssize_t n, std::size_t room_bytes, bool may_hope) noexcept {
         if (n > 0) {
             spoke = true;
             const auto got = static_cast<std::size_t>(n);
-            overlong = got > to.size();
+            overlong = got > room_bytes;
             if (!overlong) framed ? reader.filled(got) : raw.filled(got);
-            const bool full = !packets && got == to.size();
+            const bool full = !packets && got == room_bytes;
             if (full) batch = std::min(batch * 2, batch_bytes);
             readable = (more.after_success() && may_hope) || full;
             return got;
@@ -136,6 +138,7 @@ struct connection {
     std::size_t index = 0;  // in the hub's list
     bool framed;
     bool packets;
+    const int flags = MSG_DONTWAIT | (packets ? MSG_TRUNC : 0);
     bool queued = false;
     bool readable = false;  // the kernel said so, or experience does
     bool eof = false;
@@ -180,18 +183,15 @@ private:
 /// that became ready in the meantime.
 class reading_budget {
 public:
-    void reset() noexcept { reads_ = bytes_ = 0; }
-    void add(std::size_t bytes) noexcept {
-        ++reads_;
-        bytes_ += bytes;
-    }
-    [[nodiscard]] bool exhausted() const noexcept {
-        return reads_ >= reads_max || bytes_ >= bytes_max;
-    }
-    static constexpr std::size_t reads_max = 16, bytes_max = 256 * 1024;
+    void reset() noexcept { spent_ = 0; }
+    void add(std::size_t bytes) noexcept { spent_ += bytes + call_bytes; }
+    [[nodiscard]] bool exhausted() const noexcept { return spent_ >= bytes_max; }
+
+    static constexpr std::size_t bytes_max = 256 * 1024;
+    static constexpr std::size_t call_bytes = 4 * 1024;  // what a read costs beside its bytes
 
 private:
-    std::size_t reads_ = 0, bytes_ = 0;
+    std::size_t spent_ = 0;
 };
 
 }  // namespace detail

@@ -56,27 +56,13 @@ public:
         return made;
     }
 
-    result<view> try_receive() {
+    [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
-        if (c.borrowed) {
-            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        if (c.has_message && !c.borrowed && !c.shown) [[likely]] {
+            c.has_message = false;
+            return view(&c.borrowed, c.message);
         }
-        if (c.failed) return c.failed;
-        while (!c.find()) {
-            const auto events = c.ask(expired);
-            if (!events) return events.error();
-            if (*events == 0) {
-                c.ready.lower();
-                return errc::would_block;
-            }
-        }
-        if (c.verdict) {
-            c.show_more();
-            return std::exchange(c.verdict, error_code());
-        }
-        c.has_message = false;
-        c.show_more();
-        return view(&c.borrowed, c.message);
+        return try_receive_slowly();
     }
 
     result<void> wait(time_point until) {
@@ -120,6 +106,29 @@ public:
     [[nodiscard]] uri address() const { return core_->address; }
 
 private:
+    [[gnu::noinline]] result<view> try_receive_slowly() {
+        core& c = *core_;
+        if (c.borrowed) {
+            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        }
+        if (c.failed) return c.failed;
+        while (!c.find()) {
+            const auto events = c.ask(expired);
+            if (!events) return events.error();
+            if (*events == 0) {
+                c.ready.lower();
+                return errc::would_block;
+            }
+        }
+        if (c.verdict) {
+            c.show_more();
+            return std::exchange(c.verdict, error_code());
+        }
+        c.has_message = false;
+        c.show_more();
+        return view(&c.borrowed, c.message);
+    }
+
     static constexpr std::uint64_t socket_tag = 0;
     static constexpr std::size_t prefix = socket_writer::tag_bytes + frame::header_bytes;
 
@@ -184,8 +193,23 @@ private:
                 return;
             }
             socket_ready = more.after_success() || end_due;
+            if (m.msg_controllen == 0 && take_message(static_cast<std::size_t>(n))) [[likely]]
+                return;
             const bool line_lost = (m.msg_flags & MSG_CTRUNC) != 0;
             judge(static_cast<std::size_t>(n), descriptor_of(m), line_lost);
+        }
+
+        /// The usual case: a message of our very type.
+        [[gnu::always_inline]] bool take_message(std::size_t n) noexcept {
+            const std::size_t length = n - prefix;  // huge, if there is no whole frame
+            if (length > options.message_bytes_max || options.frames != framing::parley ||
+                load_le<std::uint64_t>(buffer) != type.fingerprint ||
+                load_le<std::uint64_t>(buffer + socket_writer::tag_bytes) !=
+                    frame::header_word(frame::kind::message, length)) {
+                return false;
+            }
+            deliver({buffer + prefix, length});
+            return true;
         }
 
         void judge(std::size_t n, unique_fd line, bool line_lost) {
@@ -317,6 +341,7 @@ private:
         void shut(bool in_order) noexcept {
             if (failed) return;
             failed = errc::closed;
+            has_message = false;
             in_order ? at.name.remove() : at.name.abandon();
             at.fd.reset();
             ready.reset();

@@ -44,7 +44,7 @@ public:
     ssize_t write(const std::byte* head, std::size_t head_n, const std::byte* from, std::size_t n,
                   bool may_block) noexcept {
         // See write_datagram. The hello has introduced the line before any message.
-        if (line_ && std::has_single_bit(++line_->written) && line_cut()) return errno = EPIPE, -1;
+        if (line_ && is_power_of_two(++line_->written) && line_cut()) return errno = EPIPE, -1;
         iovec parts[] = {part(head, head_n), part(from, n)};
         msghdr m{};
         m.msg_iov = parts;
@@ -105,7 +105,7 @@ private:
         }
         // A receiver of another type hangs up the line, which the datagrams do not notice. The
         // look costs a call, so it comes after 1, 2, 4, 8, … messages.
-        if (std::has_single_bit(++line_->written) && line_cut()) return errno = EPIPE, -1;
+        if (is_power_of_two(++line_->written) && line_cut()) return errno = EPIPE, -1;
         return ::send(fd_.get(), from, n, flags);
     }
     [[nodiscard]] bool line_cut() const noexcept {
