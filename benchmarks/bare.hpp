@@ -81,7 +81,7 @@ public:
         in_ = fd[0];
         out_ = fd[1];
         if (k != kind::pipe) {
-            const int room = 4 << 20;
+            const int room = 256 << 10;  // as parley: the kernel doubles it
             ::setsockopt(out_, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         }
     }
