@@ -16,4 +16,5 @@
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>
 #include <parley/transport/duplex_pair.hpp>
+#include <parley/transport/uds_descriptor.hpp>
 #include <parley/version.hpp>

@@ -418,7 +418,7 @@ TEST_CASE("uds: modes and owners are the system's, and a refusal says what to do
     const temporary_directory dir;
     REQUIRE(::chmod(dir.path().c_str(), 0755) == 0);
     auto in = source_at(uds(dir / "private"));
-    auto shared = source_at(uds(dir / "shared", {.mode = 0666}));
+    auto shared = source_at(uds(dir / "shared", {.permissions = {.mode = 0666}}));
     child c([&] {
         if (!become_nobody()) return 1;
         diagnostics why;
@@ -435,7 +435,7 @@ TEST_CASE("uds: modes and owners are the system's, and a refusal says what to do
     // In a sticky directory, as /tmp, the dead socket of another user cannot be taken.
     REQUIRE(::mkdir((dir / "sticky").c_str(), 0777) == 0);
     REQUIRE(::chmod((dir / "sticky").c_str(), 01777) == 0);
-    leave_dead_receiver(uds(dir / "sticky/x", {.mode = 0666}));
+    leave_dead_receiver(uds(dir / "sticky/x", {.permissions = {.mode = 0666}}));
     leave_dead_receiver(uds(dir / "sticky/y"));
     child other([&] {
         if (!become_nobody()) return 1;

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 namespace parley {
 inline namespace v1 {
@@ -18,6 +19,18 @@ struct peer_id {
     gid_t gid = 0;
 
     friend bool operator==(const peer_id&, const peer_id&) = default;
+};
+
+/// Which peers a receiver or listener lets in, by what the kernel vouches for; empty: all whom the
+/// permissions of the name let in. A peer is let in if its user is named, or a group that it is
+/// in, or `when` says so. `{.users = {"robot", "1000"}}`, in a URI `?allow_users=robot,1000`;
+/// `when` has no words there. Names are looked up at open: invalid_argument if there is none.
+struct allow {
+    std::vector<std::string> users = {};   ///< names or numbers
+    std::vector<std::string> groups = {};  ///< of datagrams, only the first group of a peer counts
+    bool (*when)(const peer_id&) = nullptr;
+
+    friend bool operator==(const allow&, const allow&) = default;
 };
 
 /// "process 17 of user 1000".

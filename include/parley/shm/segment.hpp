@@ -8,6 +8,7 @@
 #pragma once
 
 #include <parley/base/error.hpp>
+#include <parley/detail/owner.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/shm/layout.hpp>
 
@@ -213,7 +214,7 @@ struct segment {
 struct segment_name {
     std::string directory;
     std::string name;
-    mode_t mode = 0600;
+    parley::permissions permissions = {};
 
     static constexpr std::string_view prefix = "parley.";
 
@@ -297,11 +298,13 @@ private:
 
     result<void> make_file(segment& fresh, std::uint64_t fresh_id) {
         const std::string dir = at_.directory.empty() ? "." : at_.directory;
-        fresh.file.reset(::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, at_.mode));
+        const auto to = known_permissions::of(at_.permissions, why_);
+        if (!to) return to.error();
+        fresh.file.reset(::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
         if (!fresh.file && (errno == EOPNOTSUPP || errno == EISDIR)) {
             temporary_ = path_ + ".new." + std::to_string(fresh_id);
             fresh.file.reset(
-                ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, at_.mode));
+                ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
         }
         if (!fresh.file) {
             const error_code ec = last_error();
@@ -309,9 +312,7 @@ private:
                                              (ec == errc::not_found ? " (no such directory)" : ""),
                                          errno));
         }
-        if (::fchmod(fresh.file.get(), at_.mode) != 0) {
-            return discard(why_.fail(last_error(), explain("setting the mode of " + path_, errno)));
-        }
+        if (auto r = to->apply(fresh.file.get(), path_, why_); !r) return discard(r.error());
         return {};
     }
 

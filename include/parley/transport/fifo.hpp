@@ -17,7 +17,8 @@ inline namespace v1 {
 ///
 ///     auto in  = parley::open_receiver<tick>(parley::fifo{"/run/app/ticks"}).value();
 ///     auto out = parley::open_sender<tick>(parley::fifo{"/run/app/ticks"}).value();    // waits
-///     parley::fifo{"/run/app/ticks", {.mode = 0620}};     // fifo:///run/app/ticks?mode=620
+///     parley::fifo{"/run/app/ticks", {.permissions = {.mode = 0620}}};     //
+///     fifo:///run/app/ticks?mode=620
 ///
 /// The receiver makes the pipe and removes it on close; one that nobody reads, left by a dead
 /// receiver or made by hand, is replaced. Messages travel in chunks of at most PIPE_BUF bytes,
@@ -40,7 +41,7 @@ struct fifo {
     struct options {
         std::size_t message_bytes_max = 64 << 20;  ///< longer messages are refused
         std::size_t writers_max = 1024;            ///< further senders are refused
-        unsigned mode = 0600;                      ///< of the pipe; senders need to write
+        parley::permissions permissions = {};      ///< of the pipe; senders need to write
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -77,13 +78,7 @@ inline result<fifo> fifo::from(const uri& text, diagnostics& why) {
     at.path = r.body();
     r.number("message_bytes_max", at.with.message_bytes_max, 1, UINT32_MAX);
     r.number("writers_max", at.with.writers_max, 1, 65536);
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants octal digits up to 777");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (at.path.empty()) r.fail_body("wants a path as in fifo:///run/x");
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
@@ -96,11 +91,7 @@ inline uri fifo::to_uri() const {
         w.option("message_bytes_max", with.message_bytes_max);
     }
     if (with.writers_max != usual.writers_max) w.option("writers_max", with.writers_max);
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     return w.done();
 }
 
@@ -118,7 +109,8 @@ inline result<fifo::sink> fifo::open_sink(const open_request& request) const {
 }
 
 inline result<fifo::source> fifo::open_source(const open_request& request) const {
-    auto at = detail::take_fifo(detail::socket_path(path), with.mode, request.until, *request.why);
+    auto at =
+        detail::take_fifo(detail::socket_path(path), with.permissions, request.until, *request.why);
     if (!at) return at.error();
     return source(std::move(*at), request.type, to_uri(), stream());
 }

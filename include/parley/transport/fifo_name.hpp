@@ -11,6 +11,7 @@
 //                                     writer n lives      writer n is refused
 #pragma once
 
+#include <parley/detail/owner.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/uds_name.hpp>
 
@@ -87,9 +88,11 @@ inline void sweep_fifos(const directory_lock& lock) {
 
 /// Makes the pipe at a name, in place of one that nobody reads. Errors: in_use (a live receiver,
 /// or a file that is no pipe), not_found (the directory), denied, invalid_argument, timed_out.
-[[nodiscard]] inline result<owned_fifo> take_fifo(const socket_path& path, ::mode_t mode,
+[[nodiscard]] inline result<owned_fifo> take_fifo(const socket_path& path, const permissions& p,
                                                   time_point until, diagnostics& why) {
     if (auto ok = path.check(why); !ok) return ok.error();
+    const auto to = known_permissions::of(p, why);
+    if (!to) return to.error();
     auto directory = path.open_directory(O_RDONLY, why);
     if (!directory) return directory.error();
     const int d = directory->get();
@@ -123,8 +126,13 @@ inline void sweep_fifos(const directory_lock& lock) {
     if (::mkfifoat(d, temporary.c_str(), 0600) == 0) {
         fd.reset(::openat(d, temporary.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW));
     }
-    if (fd && ::fchmod(fd.get(), mode) == 0 && ::fstat(fd.get(), &s) == 0 &&
-        rename_over(d, temporary, path.file, there)) {
+    if (fd) {
+        if (auto r = to->apply(fd.get(), "'" + path.whole + "'", why); !r) {
+            ::unlinkat(d, temporary.c_str(), 0);
+            return r.error();
+        }
+    }
+    if (fd && ::fstat(fd.get(), &s) == 0 && rename_over(d, temporary, path.file, there)) {
         return owned_fifo{std::move(fd), owned_name(std::move(*directory), path.file, s)};
     }
     const int number = errno;

@@ -9,12 +9,13 @@
 //
 //   byte   0                8                16              24      28       32
 //          +----------------+----------------+---------------+-------+--------+------------- - -
-//   hello  | frame, kind 1  | fingerprint    | sender        | pid   | zero   | description
+//   hello  | frame, kind 1  | fingerprint    | sender        | pid   | answer | description
 //          |                | u64            | u64, random   | u32   | u32    | text, <= 1024 bytes
 //          +----------------+----------------+---------------+-------+--------+------------- - -
 //
 // All numbers are little-endian. A sender's first frame is its hello, its last one is `end`; the
-// receiver of a two-way connection that refuses the sender's type answers with a hello of its own.
+// receiver of a two-way connection that refuses the sender, or its type, answers with a hello of
+// its own; `answer` says which.
 #pragma once
 
 #include <parley/base/bytes.hpp>
@@ -52,15 +53,25 @@ inline void write_header(std::byte* to, kind k, std::size_t length) noexcept {
     store_le(to, header_word(k, length));
 }
 
+/// What a hello answers.
+enum class answer : std::uint32_t {
+    none = 0,    ///< a sender's own hello, or a receiver that refuses what came
+    denied = 1,  ///< the receiver does not let this peer in
+};
+
+inline constexpr std::string_view denied_words =
+    "the receiver does not let in this process's user: its `allow` (?allow_users=, ?allow_groups=) "
+    "names others";
+
 /// Writes a hello at `to` and returns its length, at most hello_bytes_max.
 inline std::size_t write_hello(std::byte* to, const message_type& type, std::uint64_t sender,
-                               std::uint32_t pid) noexcept {
+                               std::uint32_t pid, answer a = answer::none) noexcept {
     const auto text = as_bytes(type.description.substr(0, description_bytes_max));
     write_header(to, kind::hello, hello_bytes - header_bytes + text.size());
     store_le(to + 8, type.fingerprint);
     store_le(to + 16, sender);
     store_le(to + 24, pid);
-    store_le(to + 28, std::uint32_t{0});
+    store_le(to + 28, static_cast<std::uint32_t>(a));
     std::copy(text.begin(), text.end(), to + hello_bytes);
     return hello_bytes + text.size();
 }
@@ -70,6 +81,7 @@ struct hello {
     std::uint64_t fingerprint = 0;
     std::uint64_t sender = 0;
     std::uint32_t pid = 0;
+    answer what = answer::none;
     std::string_view description;
 };
 
@@ -80,6 +92,7 @@ struct hello {
     out.fingerprint = load_le<std::uint64_t>(payload.data());
     out.sender = load_le<std::uint64_t>(payload.data() + 8);
     out.pid = load_le<std::uint32_t>(payload.data() + 16);
+    out.what = answer{load_le<std::uint32_t>(payload.data() + 20)};
     out.description = as_text(payload.subspan(fixed));
     return true;
 }

@@ -226,6 +226,9 @@ private:
             return why.fail(errc::corrupt, "the sender's hello is too short: " +
                                                std::to_string(payload.size()) + " bytes");
         }
+        if (h.what == frame::answer::denied) {
+            return why.fail(errc::denied, std::string(frame::denied_words));
+        }
         if (!accepts(type_, h.fingerprint)) {
             return why.fail(errc::incompatible, type_mismatch(type_.description, h.description));
         }

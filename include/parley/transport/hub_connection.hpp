@@ -17,10 +17,11 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// Answers a sender of another type with the receiver's hello, if there is room for it.
-inline void answer_with_hello(int fd, const message_type& own) noexcept {
+/// Answers a sender that is refused with the receiver's hello, if there is room for it.
+inline void answer_with_hello(int fd, const message_type& own,
+                              frame::answer what = frame::answer::none) noexcept {
     std::byte hello[frame::hello_bytes_max];
-    const auto n = frame::write_hello(hello, own, 0, static_cast<std::uint32_t>(::getpid()));
+    const auto n = frame::write_hello(hello, own, 0, static_cast<std::uint32_t>(::getpid()), what);
     (void)!::send(fd, hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 

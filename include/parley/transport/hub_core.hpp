@@ -182,6 +182,7 @@ struct hub_core final : fork_sensitive {
         }
     }
     void admit(unique_fd fd) {
+        if (!door.admits(fd.get())) return turn_away(std::move(fd));
         auto made = std::make_unique<connection>(std::move(fd), type, options, door.packets());
         if (!ready.add(made->fd.get(), EPOLLIN,
                        static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(made.get())))) {
@@ -192,6 +193,16 @@ struct hub_core final : fork_sensitive {
         made->readable = true;  // the hello is there by now, most likely
         all.push_back(std::move(made));
         queue.push(*all.back());
+    }
+
+    /// A stranger at the door disturbs nobody: it is counted, and why() knows.
+    void turn_away(unique_fd fd) {
+        ++refused;
+        why.fail(errc::denied, "turned away at " + address.text() + ": " + door.who(fd.get()) +
+                                   ", whom `allow` does not let in");
+        if (options.frames == framing::parley) {
+            answer_with_hello(fd.get(), type, frame::answer::denied);
+        }
     }
 
     /// Nobody can be let in: those at the door wait there, those inside are served on.

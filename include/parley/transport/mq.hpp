@@ -2,6 +2,7 @@
 // POSIX message queues: kept by the kernel, with priorities, beyond the life of both ends.
 #pragma once
 
+#include <parley/detail/owner.hpp>
 #include <parley/transport/kernel_queue_sink.hpp>
 #include <parley/transport/kernel_queue_source.hpp>
 
@@ -124,10 +125,10 @@ public:
 struct mq {
     struct options {
         std::size_t messages = 0;  ///< that the queue holds; 0: as it is, or the system's default
-        std::size_t message_bytes = 0;  ///< of each, a header of 16 included; 0: likewise
-        unsigned mode = 0600;           ///< of a queue that is made
-        std::uint32_t priority = 0;     ///< of a sender's messages, up to 32767
-        bool shared = false;            ///< receivers that all say so compete for the messages
+        std::size_t message_bytes = 0;         ///< of each, a header of 16 included; 0: likewise
+        parley::permissions permissions = {};  ///< of a queue that is made
+        std::uint32_t priority = 0;            ///< of a sender's messages, up to 32767
+        bool shared = false;  ///< receivers that all say so compete for the messages
         framing frame = framing::parley;
 
         friend bool operator==(const options&, const options&) = default;
@@ -181,13 +182,7 @@ inline result<mq> mq::from(const uri& text, diagnostics& why) {
     r.number("priority", at.with.priority, 0, mq_sink::priority_max);
     r.choice("shared", at.with.shared, {{"no", false}, {"yes", true}});
     r.choice("frame", at.with.frame, {{"parley", framing::parley}, {"none", framing::none}});
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants permissions as in chmod, 0600");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -200,11 +195,7 @@ inline uri mq::to_uri() const {
     if (with.priority != usual.priority) w.option("priority", with.priority);
     if (with.shared) w.option("shared", "yes");
     if (with.frame == framing::none) w.option("frame", "none");
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     return w.done();
 }
 
@@ -273,9 +264,14 @@ inline result<detail::unique_fd> mq::open_or_make(int access, diagnostics& why) 
         if (fd) return fd;
         if (errno != ENOENT) return cannot_open(errno, why);
         mq_attr asked = shape();
-        fd.reset(::mq_open(path().c_str(), how | O_CREAT | O_EXCL, with.mode, &asked));
+        const auto to = detail::known_permissions::of(with.permissions, why);
+        if (!to) return to.error();
+        fd.reset(::mq_open(path().c_str(), how | O_CREAT | O_EXCL, 0600, &asked));
         if (fd) {
-            (void)::fchmod(fd.get(), with.mode);  // whatever the umask took away
+            if (auto r = to->apply(fd.get(), "the queue " + path(), why); !r) {
+                ::mq_unlink(path().c_str());
+                return r.error();
+            }
             return fd;
         }
         if (errno != EEXIST) return cannot_make(errno, why);

@@ -44,8 +44,8 @@ struct shm {
         std::size_t capacity_bytes = 4 << 20;  ///< of each lane: a power of two, 4 KiB to 1 GiB
         std::size_t writers_max = 16;          ///< lanes; memory is taken by a lane's first writer
         waiting wait = waiting::spin_then_park;
-        std::uint32_t spin_us = 50;          ///< how long spin_then_park spins, in microseconds
-        std::uint32_t mode = 0600;           ///< of the file
+        std::uint32_t spin_us = 50;            ///< how long spin_then_park spins, in microseconds
+        parley::permissions permissions = {};  ///< of the file
         std::string directory = "/dev/shm";  ///< any tmpfs, for instance one that containers share
 
         friend bool operator==(const options&, const options&) = default;
@@ -83,7 +83,7 @@ struct shm {
 
 private:
     [[nodiscard]] detail::segment_name file() const {
-        return {with.directory, name, static_cast<mode_t>(with.mode)};
+        return {with.directory, name, with.permissions};
     }
     [[nodiscard]] detail::wait_plan plan() const {
         return {with.wait, std::chrono::microseconds(with.spin_us)};
@@ -144,13 +144,7 @@ result<detail::later<shm, Uri>> shm::from(const Uri& text, diagnostics& why) {
     r.number("writers_max", at.with.writers_max, 1, shm_layout::lanes_max);
     r.choice("wait", at.with.wait, detail::waiting_words);
     r.number("spin_us", at.with.spin_us, 0, 1'000'000);
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants permissions as in chmod, 0600");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (const auto* d = r.option("directory")) at.with.directory = *d;
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
@@ -165,11 +159,7 @@ inline uri shm::to_uri() const {
     if (with.writers_max != usual.writers_max) w.option("writers_max", with.writers_max);
     if (with.wait != usual.wait) w.option("wait", detail::word_of(with.wait));
     if (with.spin_us != usual.spin_us) w.option("spin_us", with.spin_us);
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", static_cast<unsigned>(with.mode));
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     if (with.directory != usual.directory) w.option("directory", with.directory);
     return w.done();
 }

@@ -100,14 +100,20 @@ public:
     result<link> try_accept() {
         core& c = *core_;
         if (c.door.descriptor() < 0) return errc::closed;
-        unique_fd fd(retried(
-            [&] { return ::accept4(c.door.descriptor(), nullptr, nullptr, SOCK_CLOEXEC); }));
-        if (!fd) {
-            if (accept_goes_on(errno)) return errc::would_block;
-            return c.why.fail(last_error(), explain("accepting at " + c.address.text(), errno));
+        for (;;) {
+            unique_fd fd(retried(
+                [&] { return ::accept4(c.door.descriptor(), nullptr, nullptr, SOCK_CLOEXEC); }));
+            if (!fd) {
+                if (accept_goes_on(errno)) return errc::would_block;
+                return c.why.fail(last_error(), explain("accepting at " + c.address.text(), errno));
+            }
+            if (!c.door.admits(fd.get())) {
+                answer_with_hello(fd.get(), c.request.receives, frame::answer::denied);
+                continue;
+            }
+            c.request.why = &c.why;
+            return link::over(std::move(fd), c.request, c.address, c.options);
         }
-        c.request.why = &c.why;
-        return link::over(std::move(fd), c.request, c.address, c.options);
     }
     result<void> wait(time_point until) {
         const int fd = core_->door.descriptor();

@@ -23,6 +23,9 @@ namespace detail {
         answer[4] == static_cast<std::byte>(frame::kind::hello) &&
         frame::read_hello(bytes(answer, static_cast<std::size_t>(n)).subspan(frame::header_bytes),
                           h);
+    if (answered && h.what == frame::answer::denied) {
+        return why.fail(errc::denied, std::string(frame::denied_words));
+    }
     if (answered && !accepts({h.fingerprint, h.description}, own.fingerprint)) {
         return why.fail(errc::incompatible, type_mismatch(h.description, own.description));
     }

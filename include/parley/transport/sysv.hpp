@@ -62,10 +62,10 @@ public:
 struct sysv {
     struct options {
         std::size_t capacity_bytes = 0;  ///< of all messages; 0: as it is, or the system's default
-        unsigned mode = 0600;            ///< of a queue that is made, and of its file
-        std::uint32_t type = 1;          ///< of a sender's messages, 1 to 2^31 - 1
-        std::int32_t select = 0;         ///< what a receiver takes; 0: everything
-        bool shared = false;             ///< receivers that all say so compete for the messages
+        parley::permissions permissions = {};  ///< of a queue that is made, and of its file
+        std::uint32_t type = 1;                ///< of a sender's messages, 1 to 2^31 - 1
+        std::int32_t select = 0;               ///< what a receiver takes; 0: everything
+        bool shared = false;  ///< receivers that all say so compete for the messages
         framing frame = framing::parley;
         std::string directory = "/dev/shm";  ///< of the file
 
@@ -98,8 +98,8 @@ struct sysv {
 
 private:
     [[nodiscard]] detail::sysv_file file() const {
-        return {with.directory + '/' + std::string(detail::sysv_file::prefix) + name, with.mode,
-                with.capacity_bytes};
+        return {with.directory + '/' + std::string(detail::sysv_file::prefix) + name,
+                with.permissions, with.capacity_bytes};
     }
     [[nodiscard]] result<detail::sysv_queue> open(diagnostics& why) const;
     [[nodiscard]] bool one_of_many() const noexcept { return with.shared || with.select != 0; }
@@ -127,13 +127,7 @@ inline result<sysv> sysv::from(const uri& text, diagnostics& why) {
     }
     r.choice("shared", at.with.shared, {{"no", false}, {"yes", true}});
     r.choice("frame", at.with.frame, {{"parley", framing::parley}, {"none", framing::none}});
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants permissions as in chmod, 0600");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (const auto* d = r.option("directory")) at.with.directory = *d;
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
@@ -147,11 +141,7 @@ inline uri sysv::to_uri() const {
     if (with.select != 0) w.option("select", std::to_string(with.select));
     if (with.shared) w.option("shared", "yes");
     if (with.frame == framing::none) w.option("frame", "none");
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     if (with.directory != usual.directory) w.option("directory", with.directory);
     return w.done();
 }

@@ -12,6 +12,7 @@
 // carries the locks of queue_places; byte 2^40 is locked while the file is read or written.
 #pragma once
 
+#include <parley/detail/owner.hpp>
 #include <parley/transport/kernel_queue.hpp>
 
 #include <sched.h>
@@ -134,7 +135,7 @@ struct sysv_file {
     static constexpr std::size_t bytes = 24;
 
     std::string path;
-    unsigned mode;
+    parley::permissions permissions;
     std::size_t capacity_bytes;  // 0: as it is, or the system's default
 
     struct entry {
@@ -159,7 +160,7 @@ struct sysv_file {
             const auto known = find(o, s.st_uid, why);
             if (!known) return known.error();
             if (*known == found::nothing) {
-                if (s.st_uid != ::geteuid()) return not_ours(s.st_uid, why);
+                if (s.st_uid != ::geteuid() && ::geteuid() != 0) return not_ours(s.st_uid, why);
                 if (auto made = make(o, why); !made) return made.error();
             }
             unlock(o.file.get());
@@ -225,9 +226,14 @@ private:
             unique_fd fd(::open(path.c_str(), how));
             if (fd) return fd;
             if (errno != ENOENT) return cannot_open(why);
-            fd.reset(::open(path.c_str(), how | O_CREAT | O_EXCL, mode));
+            const auto to = known_permissions::of(permissions, why);
+            if (!to) return to.error();
+            fd.reset(::open(path.c_str(), how | O_CREAT | O_EXCL, 0600));
             if (fd) {
-                (void)::fchmod(fd.get(), mode);  // whatever the umask took away
+                if (auto r = to->apply(fd.get(), path, why); !r) {
+                    ::unlink(path.c_str());
+                    return r.error();
+                }
                 return fd;
             }
             if (errno != EEXIST) return cannot_open(why);
@@ -255,7 +261,8 @@ private:
             return why.fail(last_error(), explain("the queue of " + path, errno));
         }
         if (static_cast<std::uint32_t>(o.is.msg_perm.__key) != o.at.key) return found::nothing;
-        if (o.is.msg_perm.cuid != owner) return found::nothing;
+        // Root may have given file and queue away; another user's queue is a forgery.
+        if (o.is.msg_perm.cuid != owner && o.is.msg_perm.cuid != 0) return found::nothing;
         if (!unfinished) return found::queue;
         if (o.is.msg_stime != 0 || o.is.msg_rtime != 0) return found::nothing;
         if (!write(o.file.get(), o.at)) return cannot_open(why);
@@ -287,18 +294,22 @@ private:
             if (errno == ENOSYS) return cannot_make(errno, why);
             if (errno != ENOENT) continue;
             if (!write(o.file.get(), o.at)) return cannot_open(why);
-            o.at.id = ::msgget(k, IPC_CREAT | IPC_EXCL | static_cast<int>(mode));
+            o.at.id = ::msgget(k, IPC_CREAT | IPC_EXCL | 0600);
             if (o.at.id >= 0) break;
             if (errno != EEXIST) return cannot_make(errno, why);
         }
         if (::msgctl(o.at.id, IPC_STAT, &o.is) != 0) return cannot_make(errno, why);
-        if (capacity_bytes != 0) {
-            o.is.msg_qbytes = capacity_bytes;
-            if (::msgctl(o.at.id, IPC_SET, &o.is) != 0) {
-                const int number = errno;
-                ::msgctl(o.at.id, IPC_RMID, nullptr);
-                return cannot_make(number, why);
-            }
+        const auto to = known_permissions::of(permissions, why);
+        if (!to) return to.error();
+        auto& p = o.is.msg_perm;
+        p.mode = static_cast<decltype(p.mode)>(to->mode);
+        if (to->owner != static_cast<uid_t>(-1)) p.uid = to->owner;
+        if (to->group != static_cast<gid_t>(-1)) p.gid = to->group;
+        if (capacity_bytes != 0) o.is.msg_qbytes = capacity_bytes;
+        if (::msgctl(o.at.id, IPC_SET, &o.is) != 0) {
+            const int number = errno;
+            ::msgctl(o.at.id, IPC_RMID, nullptr);
+            return cannot_make(number, why);
         }
         if (!write(o.file.get(), o.at)) return cannot_open(why);
         return {};

@@ -2,8 +2,11 @@
 // How a receiver takes a port, and how a sender reaches it: what may go wrong, and how to mend it.
 #pragma once
 
+#include <parley/detail/activation.hpp>
 #include <parley/transport/tcp_socket.hpp>
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -42,6 +45,15 @@ namespace detail {
 /// invalid_argument (no address of this host), out_of_resources.
 [[nodiscard]] inline result<unique_fd> listen_at(const std::vector<ip_address>& all,
                                                  const tcp_tuning& tuning, diagnostics& why) {
+    auto given = activated_socket(SOCK_STREAM, [&all](const sockaddr& at, socklen_t n) {
+        return std::any_of(all.begin(), all.end(), [&](const ip_address& one) {
+            return one.length == n && std::memcmp(one.get(), &at, n) == 0;
+        });
+    });
+    if (given) {
+        tuning.apply(given.get());
+        return given;
+    }
     error_code ec = errc::not_found;
     for (const auto& at : all) {
         unique_fd fd(::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -133,7 +145,9 @@ namespace detail {
             return why.fail(r.error(),
                             explain("nobody receives at '" + text + "'", waiting) +
                                 (waiting == ECONNREFUSED
-                                     ? "; start the receiver there, or wait longer"
+                                     ? "; start the receiver there, or wait longer (a loopback "
+                                       "address means this network namespace, not that of "
+                                       "another container)"
                                      : "; is that host up, and does a firewall let this port "
                                        "through?"));
         }

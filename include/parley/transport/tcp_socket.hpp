@@ -198,6 +198,7 @@ public:
 
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
     [[nodiscard]] static constexpr bool packets() noexcept { return false; }
+    [[nodiscard]] static bool admits(int) noexcept { return true; }
     [[nodiscard]] static std::string who(int fd) {
         return "from " + ip_address::of(fd, &::getpeername).text();
     }

@@ -31,13 +31,16 @@ inline namespace v1 {
 /// The receiver owns the name: it makes it, takes over that of a dead one, refuses one that lives,
 /// and removes it on close; should it be killed, the next receiver or the last sender's goodbye
 /// removes it. The file has mode 0600 unless `mode` says otherwise, so only the same user may send.
-/// Abstract names have no permissions: whoever shares the network namespace may send.
+/// Abstract names have no permissions: whoever shares the network namespace may send, unless
+/// `allow` names those who may.
 ///
 /// Types of both ends are compared when a sender opens a path. With an abstract name or a pair the
 /// receiver answers a wrong type, and a later send or the close says `incompatible`.
 ///
 /// Thread safety: as any end, one thread at a time; sender and receiver are independent.
 /// Blocking: a send without deadline is one send(2); on a pair, a receive is one recv(2).
+/// Socket activation: a receiver takes the socket of its name that a service manager made for it
+/// (LISTEN_FDS), and leaves the name to the manager.
 /// Errors of open: invalid_argument (name), not_found (directory), denied (permissions), in_use (a
 /// live receiver, or a file that is no socket), incompatible (type, or kind of socket), timed_out
 /// (nobody receives there), out_of_resources (descriptors).
@@ -57,7 +60,8 @@ struct uds {
         /// their way at once.
         std::size_t send_buffer_bytes = 0;
         framing frame = framing::parley;
-        unsigned mode = 0600;  ///< of the receiver's name in the file system
+        parley::allow allow = {};              ///< by the credentials that the kernel vouches for
+        parley::permissions permissions = {};  ///< of the receiver's name in the file system
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -89,6 +93,9 @@ struct uds {
     /// Two ways over one connection each; not for datagrams.
     [[nodiscard]] result<listener> open_listener(const duplex_request& request) const;
     [[nodiscard]] result<link> open_link(const duplex_request& request) const;
+
+    /// The name taken, for what stands on it.
+    [[nodiscard]] result<detail::uds_door> open_door(const open_request& request) const;
 
     friend bool operator==(const uds&, const uds&) = default;
 
@@ -128,13 +135,8 @@ inline result<uds> uds::from(const uri& text, diagnostics& why) {
     r.number("message_bytes_max", at.with.message_bytes_max, 1, UINT32_MAX);
     r.number("send_buffer_bytes", at.with.send_buffer_bytes, 1, std::size_t{1} << 30);
     r.choice("frame", at.with.frame, {{"parley", framing::parley}, {"none", framing::none}});
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants octal digits up to 777");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
+    detail::read_allow(r, at.with.allow);
     if (at.name.empty() == (at.fd < 0)) {
         r.fail_body(
             "wants a path as in unix:///run/x, an abstract name as in unix://@x, or an "
@@ -146,7 +148,6 @@ inline result<uds> uds::from(const uri& text, diagnostics& why) {
 
 inline uri uds::to_uri() const {
     const options usual;
-    char octal[16];
     uri_writer w = name.empty() ? uri_writer(scheme) : uri_writer(scheme, name);
     if (fd >= 0) w.option("fd", static_cast<std::uint64_t>(fd));
     if (with.type != usual.type) w.option("type", detail::to_text(with.type));
@@ -157,10 +158,8 @@ inline uri uds::to_uri() const {
         w.option("send_buffer_bytes", with.send_buffer_bytes);
     }
     if (with.frame == framing::none) w.option("frame", "none");
-    if (with.mode != usual.mode) {
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
+    detail::write_allow(w, with.allow);
     return w.done();
 }
 
@@ -272,11 +271,27 @@ inline result<uds::sink> uds::open_sink(const open_request& request) const {
 }
 
 inline result<detail::bound_socket> uds::take(const open_request& request) const {
-    const detail::claim c{with.type, with.mode,
+    const auto is_ours = [this](const sockaddr& at, socklen_t n) {
+        detail::socket_name own;
+        return own.assign(name) && n == own.length && std::memcmp(&at, own.get(), n) == 0;
+    };
+    // The name of a socket that a service manager made is the manager's.
+    auto given = detail::activated_socket(detail::kernel_type(with.type), is_ours);
+    if (given) return detail::bound_socket{std::move(given), {}};
+    const detail::claim c{with.type, with.permissions,
                           with.frame == framing::parley ? &request.type : nullptr,
                           detail::fresh_id(), request.until};
     return name.front() == '@' ? detail::take_abstract(name, c, *request.why)
                                : detail::take_name(detail::socket_path(name), c, *request.why);
+}
+
+inline result<detail::uds_door> uds::open_door(const open_request& request) const {
+    if (auto ok = must_be_named(*request.why); !ok) return ok.error();
+    auto whom = detail::known_allow::of(with.allow, *request.why);
+    if (!whom) return whom.error();
+    auto at = take(request);
+    if (!at) return at.error();
+    return detail::uds_door(std::move(*at), with.type == kind::seqpacket, std::move(*whom));
 }
 
 inline result<uds::source> uds::open_source(const open_request& request) const {
@@ -287,17 +302,16 @@ inline result<uds::source> uds::open_source(const open_request& request) const {
         const kind k = kind_of(end->get());
         return source_over(std::move(*end), k, request, to_uri(), true);
     }
-    if (auto ok = must_be_named(why); !ok) return ok.error();
-    auto at = take(request);
-    if (!at) return at.error();
+    auto door = open_door(request);
+    if (!door) return door.error();
     const auto how = stream_options(received_bytes_max(with.type), true);
     if (with.type == kind::datagram) {
-        auto made = detail::datagram_source::open(std::move(*at), request.type, to_uri(), how, why);
+        auto made =
+            detail::datagram_source::open(std::move(*door), request.type, to_uri(), how, why);
         if (!made) return made.error();
         return source(std::move(*made));
     }
-    auto made = source::hub::open(detail::uds_door(std::move(*at), with.type == kind::seqpacket),
-                                  request.type, to_uri(), how, why);
+    auto made = source::hub::open(std::move(*door), request.type, to_uri(), how, why);
     if (!made) return made.error();
     return source(std::move(*made));
 }
@@ -342,10 +356,9 @@ inline result<uds::links> uds::link_options(diagnostics& why) const {
 inline result<uds::listener> uds::open_listener(const duplex_request& request) const {
     auto how = link_options(*request.why);
     if (!how) return how.error();
-    auto at = take({request.receives, request.until, request.why});
-    if (!at) return at.error();
-    return listener(detail::uds_door(std::move(*at), with.type == kind::seqpacket), request,
-                    to_uri(), *how);
+    auto door = open_door({request.receives, request.until, request.why});
+    if (!door) return door.error();
+    return listener(std::move(*door), request, to_uri(), *how);
 }
 
 inline result<uds::link> uds::open_link(const duplex_request& request) const {

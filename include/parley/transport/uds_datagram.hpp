@@ -25,32 +25,17 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// Closes all but the first descriptor that came with a packet, and returns that one.
-[[nodiscard]] inline unique_fd descriptor_of(msghdr& m) noexcept {
-    unique_fd first;
-    for (cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr; c = CMSG_NXTHDR(&m, c)) {
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-        for (std::size_t at = 0; CMSG_LEN(at + sizeof(int)) <= c->cmsg_len; at += sizeof(int)) {
-            int fd = -1;
-            std::memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-            unique_fd one(fd);
-            if (!first) first = std::move(one);
-        }
-    }
-    return first;
-}
-
 class datagram_source {
 public:
     using view = buffered_view;
 
-    [[nodiscard]] static result<datagram_source> open(bound_socket at, const message_type& type,
+    [[nodiscard]] static result<datagram_source> open(uds_door at, const message_type& type,
                                                       uri address, const stream_options& options,
                                                       diagnostics& why) {
         datagram_source made(
             std::make_unique<core>(std::move(at), type, std::move(address), options));
         made.core_->guard_against_fork();
-        if (auto r = made.core_->ready.add(made.core_->at.fd.get(), EPOLLIN, socket_tag); !r) {
+        if (auto r = made.core_->ready.add(made.core_->at.descriptor(), EPOLLIN, socket_tag); !r) {
             return why.fail(r.error(), explain("making an epoll set", errno));
         }
         return made;
@@ -68,7 +53,7 @@ public:
     result<void> wait(time_point until) {
         core& c = *core_;
         if (c.failed) return {};
-        if (c.borrowed) return wait_for(c.at.fd.get(), POLLIN, until);
+        if (c.borrowed) return wait_for(c.at.descriptor(), POLLIN, until);
         while (!c.find()) {
             c.ready.lower();
             const auto events = c.ask(until);
@@ -140,7 +125,7 @@ private:
     };
 
     struct core final : fork_sensitive {
-        core(bound_socket s, const message_type& t, uri a, const stream_options& o)
+        core(uds_door s, const message_type& t, uri a, const stream_options& o)
             : at(std::move(s)),
               type(t),
               address(std::move(a)),
@@ -151,6 +136,8 @@ private:
             const std::size_t skip = options.frames == framing::parley ? prefix : 0;
             const auto payload = reinterpret_cast<std::uintptr_t>(memory.get()) + skip;
             buffer = memory.get() + (64 - payload % 64) % 64;
+            const int on = at.allow().everybody() ? 0 : 1;
+            ::setsockopt(at.descriptor(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
         }
         ~core() override {
             unguard();
@@ -175,14 +162,14 @@ private:
         /// Takes one packet.
         void read() {
             iovec part{buffer, capacity};
-            alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+            alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))];
             msghdr m{};
             m.msg_iov = &part;
             m.msg_iovlen = 1;
             m.msg_control = control;
             m.msg_controllen = sizeof control;
             const auto n = retried([&] {
-                return ::recvmsg(at.fd.get(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
+                return ::recvmsg(at.descriptor(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC | MSG_TRUNC);
             });
             if (n < 0) {
                 socket_ready = false;
@@ -195,6 +182,10 @@ private:
             socket_ready = more.after_success() || end_due;
             if (m.msg_controllen == 0 && take_message(static_cast<std::size_t>(n))) [[likely]]
                 return;
+            if (!at.allow().everybody()) {
+                const auto from = credentials_of(m);
+                if (!at.allow().admits(from)) return turn_away(from, descriptor_of(m));
+            }
             const bool line_lost = (m.msg_flags & MSG_CTRUNC) != 0;
             judge(static_cast<std::size_t>(n), descriptor_of(m), line_lost);
         }
@@ -210,6 +201,14 @@ private:
             }
             deliver({buffer + prefix, length});
             return true;
+        }
+
+        /// A stranger disturbs nobody: it is counted, and why() knows.
+        void turn_away(const peer_id& who, unique_fd line) {
+            ++refused;
+            why.fail(errc::denied, "turned away at " + address.text() + ": " + describe(who) +
+                                       ", whom `allow` does not let in");
+            if (line) answer_with_hello(line.get(), type, frame::answer::denied);
         }
 
         void judge(std::size_t n, unique_fd line, bool line_lost) {
@@ -342,8 +341,7 @@ private:
             if (failed) return;
             failed = errc::closed;
             has_message = false;
-            in_order ? at.name.remove() : at.name.abandon();
-            at.fd.reset();
+            in_order ? at.close() : at.abandon();
             ready.reset();
             for (auto& s : senders) s->line.reset();
         }
@@ -351,7 +349,7 @@ private:
         static constexpr int events_max = 64;
         static constexpr unsigned reads_max = 64;
 
-        bound_socket at;
+        uds_door at;
         message_type type;
         uri address;
         stream_options options;

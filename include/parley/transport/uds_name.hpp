@@ -5,6 +5,7 @@
 
 #include <parley/base/random.hpp>
 #include <parley/detail/fork.hpp>
+#include <parley/detail/owner.hpp>
 #include <parley/transport/uds_address.hpp>
 
 #include <dirent.h>
@@ -109,7 +110,7 @@ struct bound_socket {
 /// What taking a name needs to know.
 struct claim {
     socket_kind kind = socket_kind::stream;
-    ::mode_t mode = 0600;
+    permissions access = {};
     const message_type* type = nullptr;  ///< told to those who connect; null: frame=none
     std::uint64_t random = 0;
     time_point until = never;
@@ -140,9 +141,11 @@ struct claim {
 [[nodiscard]] inline result<unique_fd> bind_temporary(const socket_path& path, int directory_fd,
                                                       const claim& c, std::string& temporary,
                                                       diagnostics& why) {
+    const auto to = known_permissions::of(c.access, why);
+    if (!to) return to.error();
     unique_fd fd(::socket(AF_UNIX, kernel_type(c.kind) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd) return why.fail(last_error(), explain("making a socket", errno));
-    ::fchmod(fd.get(), c.mode);  // Linux makes the name with the socket's own mode, less the umask
+    ::fchmod(fd.get(), 0600);  // Linux makes the name with the socket's own mode, less the umask
     socket_name name;
     auto way = socket_path::through(directory_fd, "");
     temporary = temporary_name(c.type, c.random, socket_name::bytes_max - way.size());
@@ -158,8 +161,11 @@ struct claim {
             explain("making a socket in the directory '" + path.directory + "'", number) +
                 (number == EACCES ? "; the receiver needs write permission there" : ""));
     }
-    if (::fchmodat(directory_fd, temporary.c_str(), c.mode, 0) != 0 ||
-        (c.kind != socket_kind::datagram && ::listen(fd.get(), SOMAXCONN) != 0)) {
+    if (auto r = to->apply_at(directory_fd, temporary.c_str(), "'" + path.whole + "'", why); !r) {
+        ::unlinkat(directory_fd, temporary.c_str(), 0);
+        return r.error();
+    }
+    if (c.kind != socket_kind::datagram && ::listen(fd.get(), SOMAXCONN) != 0) {
         const int number = errno;
         ::unlinkat(directory_fd, temporary.c_str(), 0);
         return why.fail(from_errno(number), explain("listening at '" + path.whole + "'", number));

@@ -3,6 +3,9 @@
 // door of the hub that accepts them; and how a sender reaches a receiver's name.
 #pragma once
 
+#include <parley/detail/activation.hpp>
+#include <parley/detail/allow.hpp>
+#include <parley/detail/ancillary.hpp>
 #include <parley/transport/frame.hpp>
 #include <parley/transport/hub_connection.hpp>
 #include <parley/transport/socket_verdict.hpp>
@@ -115,20 +118,7 @@ private:
 
     /// The hello, with the receiver's end of the private line.
     ssize_t introduce(const std::byte* from, std::size_t n, int flags) noexcept {
-        iovec part{const_cast<std::byte*>(from), n};
-        alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-        msghdr m{};
-        m.msg_iov = &part;
-        m.msg_iovlen = 1;
-        m.msg_control = control;
-        m.msg_controllen = sizeof control;
-        cmsghdr* c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        const int passed = line_->theirs.get();
-        std::memcpy(CMSG_DATA(c), &passed, sizeof passed);
-        const auto sent = ::sendmsg(fd_.get(), &m, flags);
+        const auto sent = send_with_descriptor(fd_.get(), from, n, line_->theirs.get(), flags);
         if (sent >= 0) line_->theirs.reset();
         return sent;
     }
@@ -180,11 +170,16 @@ private:
 /// The door of a hub at a Unix domain name.
 class uds_door {
 public:
-    uds_door(bound_socket s, bool in_packets) noexcept : at_(std::move(s)), packets_(in_packets) {}
+    uds_door(bound_socket s, bool in_packets, known_allow whom)
+        : at_(std::move(s)), packets_(in_packets), allow_(std::move(whom)) {}
 
     [[nodiscard]] int descriptor() const noexcept { return at_.fd.get(); }
     [[nodiscard]] bool packets() const noexcept { return packets_; }
     [[nodiscard]] static std::string who(int fd) { return describe(credentials(fd)); }
+    [[nodiscard]] bool admits(int fd) const {
+        return allow_.everybody() || allow_.admits(credentials(fd), fd);
+    }
+    [[nodiscard]] const known_allow& allow() const noexcept { return allow_; }
     void close() noexcept {
         at_.name.remove();  // while the socket lives, so that nobody takes it over meanwhile
         at_.fd.reset();
@@ -197,6 +192,7 @@ public:
 private:
     bound_socket at_;
     bool packets_;
+    known_allow allow_;
 };
 
 /// Asks the kernel for a send buffer that a packet of `wanted` bytes fits into, and returns how
@@ -273,6 +269,9 @@ private:
             return why.fail(r.error(),
                             "nobody receives at '" + text + "': " +
                                 (number == EAGAIN ? "its queue of connections is full"
+                                 : abstract       ? "start the receiver, or wait longer; an "
+                                                    "abstract name is seen only within its network "
+                                                    "namespace: across containers use a path"
                                                   : "start the receiver, or wait longer"));
         }
     }

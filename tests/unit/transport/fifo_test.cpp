@@ -252,7 +252,7 @@ TEST_CASE("fifo: what stands at a name is respected or replaced, in words") {
     watchdog dog("fifo: names");
     const temporary_directory dir;
     diagnostics why;
-    const fifo at(dir / "x", {.mode = 0620});
+    const fifo at(dir / "x", {.permissions = {.mode = 0620}});
     {
         auto in = source_at(at);
         struct stat s {};
