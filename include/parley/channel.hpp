@@ -110,7 +110,7 @@ public:
                 return errc::message_too_large;
         }
         if constexpr (gathering_sink<sink_type> && requires { codec<T>::bytes_of(value); }) {
-            if (n > drive::copy_bytes_max)
+            if (drive::goes_straight<sink_type>(n))
                 return drive::send_from(sink_, codec<T>::bytes_of(value), d);
         }
         auto l = drive::loan(sink_, n, d);
@@ -197,7 +197,8 @@ public:
     /// The next message, into `into`, without a copy in between where the transport can. On an
     /// error `into` is as it was, or, if any bytes are a T, any T.
     [[nodiscard]] result<void> receive(T& into, deadline d = never) requires(!codec<T>::borrows) {
-        if constexpr (scattering_source<source_type> && sizeof(T) > drive::copy_bytes_max &&
+        if constexpr (scattering_source<source_type> &&
+                      drive::goes_straight<source_type>(sizeof(T)) &&
                       requires { requires codec<T>::any_bytes; }) {
             auto r =
                 drive::receive_into(source_, {reinterpret_cast<std::byte*>(&into), sizeof(T)}, d);

@@ -53,14 +53,18 @@ template <sink S>
     return r;
 }
 
-/// From here on a message is worth more than the call that gathers or scatters it costs more.
-inline constexpr std::size_t copy_bytes_max = 4095;
+/// Whether a message of n bytes is to go straight from, or to, where it lies. With system calls
+/// those that gather or scatter cost more, which a small message is not worth.
+template <class End>
+[[nodiscard]] constexpr bool goes_straight(std::size_t n) noexcept {
+    return in_memory<End> || n > 4095;
+}
 
 /// Sends a message from where it lies, waiting for room. Errors as of loan and commit.
 template <gathering_sink S>
-[[nodiscard]] result<void> send_from(S& s, bytes m, deadline& d) {
+[[nodiscard, gnu::always_inline]] inline result<void> send_from(S& s, bytes m, deadline& d) {
     for (;;) {
-        auto r = s.send_from(m, d.is_try() ? expired : d.at());
+        auto r = s.send_from(m, d.is_try() || in_memory<S> ? expired : d.at());
         if (r || r.error() != errc::would_block || d.is_try()) return r;
         if (auto w = s.wait(d.at()); !w) return w.error();
     }
@@ -69,7 +73,7 @@ template <gathering_sink S>
 /// The next message straight into `into`, if it is as long and can be had this way.
 template <scattering_source S>
 [[nodiscard]] result<placement> receive_into(S& s, mutable_bytes into, deadline& d) {
-    auto r = s.receive_into(into, d.is_try() ? expired : d.at());
+    auto r = s.receive_into(into, d.is_try() || in_memory<S> ? expired : d.at());
     if (!r && r.error() == errc::timed_out && d.is_try()) return errc::would_block;
     return r;
 }

@@ -15,6 +15,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace parley {
 inline namespace v1 {
@@ -48,6 +49,20 @@ public:
     /// Publishes the first n bytes of the loan. Returns the reader's `asleep`, if it is to be rung.
     [[nodiscard]] std::uint64_t commit(std::size_t n) noexcept {
         return publish(shm_layout::record::message, n);
+    }
+    /// Loan, copy and commit in one. False: the ring is full.
+    [[nodiscard, gnu::always_inline]] bool copy_in(bytes m, std::uint64_t& asleep) noexcept {
+        const auto tail = tail_, next = tail + shape_.stride(m.size());
+        if (next + shape_.reserve() > head_ + shape_.capacity) [[unlikely]] {
+            look_at_head();
+            if (next + shape_.reserve() > head_ + shape_.capacity) return false;
+        }
+        auto& at = commit_at(tail);
+        auto& behind = commit_at(next);
+        if (!m.empty()) std::memcpy(&at + 1, m.data(), m.size());
+        asleep = publish(at, behind, next,
+                         shm_layout::commit_word(shm_layout::record::message, m.size()));
+        return true;
     }
     /// The last word of a writer in good order; there is always room for it.
     [[nodiscard]] std::uint64_t commit_end() noexcept {
@@ -94,15 +109,18 @@ private:
         if (h > head_ && h <= tail_ && aligned) head_ = h;  // anything else is a reader that lies
     }
     [[nodiscard]] std::uint64_t publish(shm_layout::record k, std::size_t n) noexcept {
-        auto& at = commit_at(tail_);
-        tail_ += shape_.stride(n);
+        const auto next = tail_ + shape_.stride(n);
+        return publish(commit_at(tail_), commit_at(next), next, shm_layout::commit_word(k, n));
+    }
+    [[gnu::always_inline]] std::uint64_t publish(std::uint64_t& at, std::uint64_t& behind,
+                                                 std::uint64_t next, std::uint64_t word) noexcept {
         // The zero comes first, as the payload does: the commit word is a release.
-        Atomics::store(commit_at(tail_), std::uint64_t{0}, std::memory_order_relaxed);
-        const auto asleep =
-            publish_to<Atomics>(reader_->asleep, enrolled_, at, shm_layout::commit_word(k, n));
-        if (tail_ - hinted_ >= shm_layout::hint_bytes) {
-            hinted_ = tail_;
-            Atomics::store(progress_->written, tail_, std::memory_order_relaxed);
+        Atomics::store(behind, std::uint64_t{0}, std::memory_order_relaxed);
+        tail_ = next;
+        const auto asleep = publish_to<Atomics>(reader_->asleep, enrolled_, at, word);
+        if (next - hinted_ >= shm_layout::hint_bytes) {
+            hinted_ = next;
+            Atomics::store(progress_->written, next, std::memory_order_relaxed);
         }
         return asleep;
     }
@@ -156,6 +174,17 @@ public:
         if (word != shm_layout::commit_word(shm_layout::record::end, 0)) return {taken::broken, {}};
         next_ += shape_.stride(0);
         return {taken::end, {}};
+    }
+    /// The next message into memory of its length. False: take() tells what else there is.
+    [[nodiscard, gnu::always_inline]] bool take_into(mutable_bytes into) noexcept {
+        const std::size_t n = into.size();
+        if (next_ >= look_at_ || n > message_bytes_max_) [[unlikely]]
+            return false;
+        const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
+        if (word != shm_layout::commit_word(shm_layout::record::message, n)) return false;
+        if (n != 0) std::memcpy(into.data(), ring_ + index(next_) + 8, n);
+        next_ += shape_.stride(n);
+        return true;
     }
     /// True if take() would find something.
     [[nodiscard]] bool ready(std::memory_order order) const noexcept {

@@ -101,7 +101,7 @@ struct segment_writer final : fork_sensitive {
         Atomics::store(l.claims, claim_number, std::memory_order_release);
         announce();
         if (!shared) {
-            used = true;
+            used = usable = true;
             guard_against_fork();
         }
         return {};
@@ -119,8 +119,7 @@ struct segment_writer final : fork_sensitive {
 
     // --- use -------------------------------------------------------------------------------
     [[nodiscard]] bool ready_to_write() noexcept {
-        return used && !failed &&
-               Atomics::load(reader->state.closed, std::memory_order_relaxed) == 0;
+        return usable && Atomics::load(reader->state.closed, std::memory_order_relaxed) == 0;
     }
     /// Makes an end of make_channel this process's own: its lock moves to a description that no
     /// other process shares.
@@ -135,7 +134,7 @@ struct segment_writer final : fork_sensitive {
         }
         seg.file = std::move(own);
         sign();
-        used = true;
+        used = usable = true;
         guard_against_fork();
         return {};
     }
@@ -171,6 +170,7 @@ struct segment_writer final : fork_sensitive {
         return used || forks() == forks_at_open;
     }
     error_code lost(errc e, std::string words) {
+        usable = false;
         failed = why.fail(e, std::move(words));
         return failed;
     }
@@ -258,7 +258,7 @@ struct segment_writer final : fork_sensitive {
         reader_bell.reset();
         reader_pidfd.reset();
         seg.file.reset();
-        open = false;
+        open = usable = false;
         if (!failed) failed = errc::closed;
     }
 
@@ -290,6 +290,7 @@ struct segment_writer final : fork_sensitive {
     bool by_clock = false;
     bool loaned = false;
     bool used = false;
+    bool usable = false;  // in use, and nothing failed
     bool open = true;
 };
 

@@ -6,6 +6,7 @@
 #include <parley/shm/writer.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,8 @@ class lane_sink {
     using core = segment_writer<Atomics>;
 
 public:
+    static constexpr bool in_memory = true;
+
     /// Belongs to its sink, also to one that is moved meanwhile.
     class loan {
     public:
@@ -63,6 +66,21 @@ public:
         }
         c.loaned = true;
         return loan(&c, room);
+    }
+
+    /// Where a message is copied in anyway, without a loan in between.
+    [[gnu::always_inline]] result<void> send_from(bytes m, time_point until) {
+        core& c = *core_;
+        if (c.ready_to_write() && m.size() <= c.message_bytes_max && !c.loaned) [[likely]] {
+            std::uint64_t asleep = 0;
+            if (c.lane.copy_in(m, asleep)) [[likely]] {
+                if (asleep == 0 && (++c.flushes & 7) != 0) [[likely]]
+                    return {};
+                c.reader_asleep = asleep;
+                return c.ring_reader();
+            }
+        }
+        return send_slowly(m, until);
     }
 
     [[gnu::always_inline]] result<void> try_commit(loan l) {
@@ -150,6 +168,14 @@ public:
     }
 
 private:
+    [[gnu::noinline]] result<void> send_slowly(bytes m, time_point until) {
+        auto l = try_loan(m.size());
+        if (!l) return l.error();
+        if (!m.empty()) std::memcpy(l->bytes().data(), m.data(), m.size());
+        if (auto r = try_commit(std::move(*l)); !r) return r;
+        return flush(until);
+    }
+
     explicit lane_sink(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
 
     std::unique_ptr<core> core_;

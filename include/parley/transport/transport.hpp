@@ -126,7 +126,7 @@ concept pairing_transport = transport<A> && requires(const A at, const open_requ
         -> std::same_as<result<both_ends<typename A::sink, typename A::source>>>;
 };
 
-/// A source whose try_receive costs no system call: the drivers ask it before they wait.
+/// An end whose verbs cost no system call: the drivers ask such a source before they wait.
 template <class S>
 concept in_memory = requires { requires bool(S::in_memory); };
 
