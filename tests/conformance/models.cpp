@@ -9,6 +9,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
@@ -17,6 +18,9 @@
 
 namespace conformance {
 namespace {
+
+// Before main: every thread of the tests is to block the numbers that ends may claim.
+const bool reserved = (parley::reserve_signals(), true);
 
 using parley::uri;
 using parley::testing::archetype;
@@ -123,6 +127,15 @@ std::vector<model> all_models() {
                 }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
+        by_name("signals",
+                [](const std::string& n, directory&) {
+                    return parley::signals(n, {.message_bytes_max = 8192});
+                }),
+        by_name("signals, 8 bytes each",
+                [](const std::string& n, directory&) {
+                    return parley::signals(
+                        n, {.message_bytes_max = 1000, .window = 512, .payload_bytes = 8});
+                }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",
@@ -134,7 +147,7 @@ std::vector<model> all_models() {
         // What is opened by descriptor belongs to this process from the start.
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
         for (const char* part :
-             {"faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
+             {"faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6", "8 bytes"}) {
             m.variation |= m.name.find(part) != std::string::npos;
         }
     }

@@ -8,6 +8,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
@@ -17,7 +18,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv>;
+    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, signals>;
 };
 
 }  // namespace v1

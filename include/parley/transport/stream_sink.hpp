@@ -44,6 +44,13 @@ concept writes_two_parts = requires(Io io, const std::byte* at, std::size_t n) {
     { io.write(at, n, at, n, true) } -> std::same_as<ssize_t>;
 };
 
+/// What poll says of an Io's descriptor when it has room: mostly POLLOUT.
+template <class Io>
+[[nodiscard]] consteval short event_of_room() {
+    if constexpr (requires { Io::event_of_room; }) return Io::event_of_room;
+    return POLLOUT;
+}
+
 /// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), where it can the
 /// same of two parts, verdict(...), close(). One loan at a time; the loan is the send buffer
 /// itself, right behind the frame header.
@@ -175,7 +182,7 @@ public:
         if (c.failed) return c.failed;
         c.use();
         if (c.ready.made()) return c.ready.get();
-        return c.ready.add(c.io.descriptor(), EPOLLOUT);
+        return c.ready.add(c.io.descriptor(), event_of_room<Io>());
     }
 
     /// Errors: timed_out (the rest was not taken in time: the end stays open, so call again, or
@@ -294,7 +301,7 @@ private:
                     if (begin == end) break;
                 } else if (errno == EAGAIN) {
                     if (until == expired) return errc::would_block;
-                    const auto r = wait_for(io.descriptor(), POLLOUT, until);
+                    const auto r = wait_for(io.descriptor(), event_of_room<Io>(), until);
                     if (!r && r.error() == errc::timed_out) return errc::would_block;
                     if (!r) return fail(r.error());
                 } else if (errno != EINTR) {
