@@ -3,6 +3,7 @@
 // <parley/format.hpp> stand apart: who includes them pays for Asio or fmt.
 #pragma once
 
+#include <parley/ast.hpp>
 #include <parley/base/assert.hpp>
 #include <parley/base/bytes.hpp>
 #include <parley/base/error.hpp>

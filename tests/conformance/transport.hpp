@@ -85,9 +85,10 @@ public:
 struct model {
     std::string name;
     std::function<std::unique_ptr<place>()> make;
-    bool named = true;       ///< both ends can be opened one by one
-    bool across = true;      ///< works between processes
-    bool variation = false;  ///< of a model above it: long tests make it short
+    bool named = true;           ///< both ends can be opened one by one
+    bool across = true;          ///< works between processes
+    bool pid_namespaces = true;  ///< works between processes of two PID namespaces
+    bool variation = false;      ///< of a model above it: long tests make it short
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.

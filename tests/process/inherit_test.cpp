@@ -71,6 +71,21 @@ any_source source_of(const model& m, place& at, std::optional<ends>& both) {
     return std::move(both->source);
 }
 
+/// 0: a sender of another PID namespace is refused, and told what is in the way.
+int names_the_pid_namespace(place& at) {
+    return child([&] {
+               if (::unshare(CLONE_NEWPID) != 0) return 77;
+               child inside([&] {
+                   parley::diagnostics why;
+                   const auto out = at.sender(apples, parley::never, why);
+                   const bool named = why.text().find("another PID namespace") != std::string::npos;
+                   return error_of(out) == errc::unsupported && named ? 0 : 3;
+               });
+               return inside.wait();
+           })
+        .wait();
+}
+
 }  // namespace
 
 TEST_CASE("fork: a receiver's death is seen while a forked child of it sleeps") {
@@ -268,6 +283,11 @@ TEST_CASE("PID namespaces: two of them talk, and each sees the other die") {
             std::optional<ends> both;
             if (!m.named) both.emplace(at->open());
             std::optional<any_source> in;
+            if (!m.pid_namespaces) {
+                in.emplace(source_of(m, *at, both));
+                CHECK(names_the_pid_namespace(*at) == 0);
+                continue;
+            }
             if (m.named && sender_is_inside) in.emplace(source_of(m, *at, both));
             gate ready;
             child c([&] {

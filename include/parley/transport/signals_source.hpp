@@ -192,7 +192,7 @@ private:
             std::memcpy(to.data(), p.payload.data(), w.length);
             s->reader.filled(w.length);
             ++s->next;
-            if (++s->taken >= notice.window / 2) give_credit(*s);
+            if (++s->taken >= notice.window / 4) give_credit(*s);
             current = s;
         }
 
