@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+// Signals as a transport: lanes, numbers, posts, and who is not believed. Floods and full queues
+// are in process/signals_test.cpp.
+#include <parley/transport/signals.hpp>
+
+#include "support/catch.hpp"
+#include "support/ends.hpp"
+#include "support/process.hpp"
+#include "support/unique.hpp"
+#include "support/watchdog.hpp"
+
+#include <fstream>
+#include <iostream>
+#include <thread>
+#include <vector>
+
+using namespace parley_test;
+using namespace std::chrono_literals;
+using parley::diagnostics;
+using parley::errc;
+using parley::signals;
+using parley::uri;
+namespace inner = parley::detail;
+
+static_assert(parley::transport<signals>);
+
+namespace {
+
+/// Queues a signal that says it comes from (pid, uid).
+void forge(int number, inner::signal_word w, pid_t pid, uid_t uid, std::string_view payload) {
+    const inner::unique_fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+    inner::signal_packet p{.number = number, .word = w.packed(), .pid = pid, .uid = uid};
+    std::memcpy(p.payload.data(), payload.data(), payload.size());
+    REQUIRE(p.send(self.get()) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("signals: an address prints back to the uri that it comes from") {
+    diagnostics why;
+    for (const char* text :
+         {"signals://alarms", "signals://a%20b?lanes=3&lane=2&mode=660",
+          "signals://x?message_bytes_max=100&writers_max=2&window=8&payload_bytes=8&directory=/"
+          "tmp"}) {
+        const auto at = signals::from(uri(text), why);
+        INFO(why.text());
+        REQUIRE(at);
+        CHECK(signals::from(at->to_uri(), why).value() == *at);
+    }
+    for (const char* text : {"signals://", "signals://x?lanes=0", "signals://x?window=1",
+                             "signals://x?payload_bytes=25", "signals://x?number=4"}) {
+        CHECK(signals::from(uri(text), why).error() == errc::invalid_argument);
+        CHECK_THAT(why.text(), contains("position"));
+    }
+    CHECK(open_source(signals("x", {.window = 1}), why).error() == errc::invalid_argument);
+    CHECK_THAT(why.text(), contains("window wants 2 to 4096, not 1"));
+    CHECK(open_source(signals("a/b"), why).error() == errc::invalid_argument);
+}
+
+TEST_CASE("signals: what lies in a lower lane comes first, and each lane keeps its order") {
+    const watchdog dog("signals: lanes");
+    const unique_name name("lanes");
+    auto in = source_at(signals(name, {.lanes = 3}));
+    std::vector<signals::sink> out;
+    for (std::size_t lane = 0; lane < 3; ++lane) {
+        out.push_back(sink_at(signals(name, {.lane = lane})));
+    }
+    for (const std::size_t lane : {2U, 0U, 1U, 2U, 1U, 0U, 1U, 0U, 2U}) {
+        static int n = 0;
+        REQUIRE(send(out[lane], std::to_string(lane) + '.' + std::to_string(n++)));
+    }
+    for (const char* text : {"0.1", "0.5", "0.7", "1.2", "1.4", "1.6", "2.0", "2.3", "2.8"}) {
+        CHECK(receive(in).value() == text);
+    }
+    CHECK(in.number(0) < in.number(1));
+    diagnostics why;
+    CHECK(open_sink(signals(name, {.lane = 3}), why).error() == errc::incompatible);
+    CHECK_THAT(why.text(), contains("which has 3"));
+}
+
+TEST_CASE("signals: foreign and forged signals on its number are counted and change nothing") {
+    const watchdog dog("signals: foreign");
+    const unique_name name("foreign");
+    auto in = source_at(signals(name));
+    auto out = sink_at(signals(name));
+    REQUIRE(send(out, "first"));
+    CHECK(receive(in).value() == "first");
+    const int number = in.number();
+    REQUIRE(::kill(::getpid(), number) == 0);
+    REQUIRE(::sigqueue(::getpid(), number, {}) == 0);
+    using word = inner::signal_word;
+    for (const std::uint8_t slot : std::initializer_list<std::uint8_t>{0, 1, 40, 63}) {
+        for (const std::uint8_t length : std::initializer_list<std::uint8_t>{0, 5, 24, 31}) {
+            forge(number, word{.slot = slot, .length = length}, ::getpid() + 1, ::getuid(), "x");
+            forge(number, word{.slot = slot, .length = length}, ::getpid(), ::getuid() + 1, "x");
+        }
+        forge(number, word{.what = word::kind::credit, .slot = slot}, ::getpid(), ::getuid(), "");
+        forge(number, word{.what = word::kind::gone, .slot = slot}, ::getpid(), ::getuid(),
+              "notid");
+    }
+    REQUIRE(send(out, "second"));
+    CHECK(receive(in).value() == "second");
+    CHECK(in.foreign() >= 2 + 4 * 8);
+    CHECK(in.peers_lost() == 0);
+    REQUIRE(out.close(parley::never));
+    CHECK(receive(in).error() == errc::closed);
+}
+
+TEST_CASE("signals: a message of 16 bytes is one signal, of any length as many as it takes") {
+    const watchdog dog("signals: one signal");
+    const unique_name name("one");
+    auto in = source_at(signals(name, {.window = 64}));
+    auto out = sink_at(signals(name));
+    CHECK(in.try_receive().error() == errc::would_block);  // takes the hello
+    // The hello, and what is under way: 64 in all until the first credit, which comes after 16.
+    int sent = 0;
+    while (send(out, "sixteen bytes ab", parley::expired)) ++sent;
+    CHECK(sent >= 48);
+    CHECK(sent <= 65);  // the last one lies in this process
+    for (int i = 0; i < sent; ++i) {
+        CHECK(receive(in).value() == "sixteen bytes ab");
+        (void)out.flush(parley::expired);
+    }
+}
+
+TEST_CASE("signals: a thread that would be ended by a signal is named, and the open refused") {
+    const watchdog dog("signals: a thread");
+    const unique_name name("thread");
+    gate ready, done;
+    std::jthread stranger([&] {
+        inner::unblock_signals(inner::claimable_signals());
+        ready.open();
+        done.pass();
+    });
+    ready.pass();
+    diagnostics why;
+    CHECK(open_source(signals(name), why).error() == errc::unsupported);
+    CHECK_THAT(why.text(), contains("reserve_signals"));
+    CHECK_THAT(why.text(), contains("thread "));
+    done.open();
+    stranger.join();
+    CHECK(open_source(signals(name), why));
+}
+
+TEST_CASE("signals: when all numbers of the process are taken, open says so; they come back") {
+    const unique_name name("numbers");
+    diagnostics why;
+    for (int round = 0; round < 3; ++round) {
+        std::vector<signals::source> all;
+        for (;;) {
+            auto one = open_source(signals(name.text() + std::to_string(all.size())), why);
+            if (!one) {
+                CHECK(one.error() == errc::out_of_resources);
+                CHECK_THAT(why.text(), contains("no signal number left"));
+                break;
+            }
+            all.push_back(std::move(*one));
+            REQUIRE(all.size() < 64);
+        }
+        CHECK(all.size() >= 20);
+    }
+}
+
+TEST_CASE("signals: a number that has a handler is somebody else's") {
+    const unique_name name("handler");
+    const int first = SIGRTMIN;
+    const auto before = ::signal(first, [](int) {});
+    auto in = source_at(signals(name));
+    CHECK(in.number() != first);
+    ::signal(first, before);
+}
+
+TEST_CASE("signals: a post of a dead receiver signals nobody, whoever has its PID now") {
+    const watchdog dog("signals: reused");
+    const unique_name name("reused");
+    child bystander([] {
+        for (;;) ::pause();
+        return 0;
+    });
+    // As a receiver of that PID would have left it: no lock.
+    inner::post_page page;
+    page.sign(inner::post_page::kind::channel);
+    parley::store_le(page.memory.data() + 16, static_cast<std::uint32_t>(bystander.pid()));
+    inner::signals_notice notice{
+        .message_bytes_max = 100, .window = 8, .payload_bytes = 24, .writers_max = 1, .lanes = 1};
+    notice.numbers[0] = static_cast<std::uint8_t>(SIGRTMIN);
+    notice.write(page, "");
+    const std::string path = "/dev/shm/parley-signals." + name.text();
+    std::ofstream(path).write(reinterpret_cast<const char*>(page.memory.data()),
+                              static_cast<std::streamsize>(page.memory.size()));
+    diagnostics why;
+    CHECK(open_sink(signals(name), why, parley::expired).error() == errc::would_block);
+    CHECK_THAT(why.text(), contains("is gone"));
+    CHECK(::kill(bystander.pid(), 0) == 0);  // a signal would have ended it
+    auto in = source_at(signals(name));      // the next receiver takes the name
+    auto out = sink_at(signals(name));
+    REQUIRE(send(out, "x"));
+    CHECK(receive(in).value() == "x");
+}
+
+TEST_CASE("signals: posts that no receiver of parley wrote are refused and left alone") {
+    const unique_name name("stranger");
+    const std::string path = "/dev/shm/parley-signals." + name.text();
+    diagnostics why;
+    for (const std::string& text : {std::string("dear diary"), std::string(100'000, 'x')}) {
+        std::ofstream(path) << text;
+        CHECK(open_source(signals(name), why).error() == errc::corrupt);
+        CHECK_THAT(why.text(), contains("left alone"));
+        CHECK(open_sink(signals(name), why).error() == errc::corrupt);
+        CHECK(std::filesystem::file_size(path) == text.size());
+    }
+    inner::post_page page;  // a live owner whose notice is nonsense
+    page.sign(inner::post_page::kind::channel);
+    std::filesystem::remove(path);
+    const auto file =
+        inner::make_post({"/dev/shm", "parley-signals.", name, 0600}, page, 4096, why);
+    REQUIRE(file);
+    CHECK(open_sink(signals(name), why).error() == errc::corrupt);
+    CHECK(open_source(signals(name), why).error() == errc::in_use);
+}
+
+TEST_CASE("signals: another user is denied, in words") {
+    if (::geteuid() != 0) {
+        std::cout << "skipped: only root can be another user\n";
+        return;
+    }
+    const watchdog dog("signals: another user");
+    const unique_name name("user");
+    auto in = source_at(signals(name, {.mode = 0666}));
+    child c([&] {
+        if (::setgid(65534) != 0 || ::setuid(65534) != 0) return 78;
+        diagnostics why;
+        const auto out = open_sink(signals(name), why);
+        return !out && out.error() == errc::denied &&
+                       why.text().find("one user only") != std::string::npos
+                   ? 0
+                   : 1;
+    });
+    CHECK(c.wait() == 0);
+}
