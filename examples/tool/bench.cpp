@@ -9,6 +9,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
@@ -310,9 +311,10 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
     if (scheme == parley::mq::scheme) return bench_over<parley::mq>(o);
     if (scheme == parley::sysv::scheme) return bench_over<parley::sysv>(o);
+    if (scheme == parley::signals::scheme) return bench_over<parley::signals>(o);
     return fail(wrong_usage,
                 fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, pipe:, fifo:, "
-                            "inproc:, mq: or sysv:",
+                            "inproc:, mq:, sysv: or signals:",
                             o.address));
 }
 

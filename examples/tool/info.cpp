@@ -10,6 +10,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
@@ -195,9 +196,33 @@ int about(const parley::inproc& at) {
     return print_limits_of(at);
 }
 
+int about(const parley::signals& at) {
+    parley::diagnostics why;
+    const auto seen = at.look(why);
+    if (!seen && seen.error() == parley::errc::not_found) {
+        line("state", "nobody: no receiver was opened here, or it closed");
+        print_limits({.message_bytes_max = at.with.message_bytes_max,
+                      .writers_max = at.with.writers_max,
+                      .successors = true});
+        return ok;
+    }
+    if (!seen) return fail_to_open(seen.error(), why);
+    line("state",
+         seen->alive ? "live" : "stale: its owner is dead; the next receiver takes it over");
+    line("owner", fmt::format("process {} of user {}, mode {:04o}", seen->owner_pid,
+                              seen->owner_uid, seen->mode));
+    line("type", seen->type);
+    line("numbers", fmt::format("{}, {} bytes of payload each", fmt::join(seen->numbers, ", "),
+                                seen->payload_bytes));
+    line("lanes", fmt::format("{} of {} senders: {}", seen->writers.size(),
+                              seen->limits.writers_max, fmt::join(seen->writers, ", ")));
+    print_limits(seen->limits);
+    return ok;
+}
+
 /// A queue of the kernel. One that is not there is not made.
 template <class Address>
-requires requires(const Address& at, parley::diagnostics& why) { at.look(why); }
+requires requires(const Address& at, parley::diagnostics& why) { at.remove(why); }
 int about(const Address& at) {
     parley::diagnostics why;
     const auto seen = at.look(why);
@@ -243,8 +268,9 @@ int run_info(const std::string& address) {
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
     if (scheme == parley::mq::scheme) return info<parley::mq>(address);
     if (scheme == parley::sysv::scheme) return info<parley::sysv>(address);
+    if (scheme == parley::signals::scheme) return info<parley::signals>(address);
     return fail(wrong_usage, fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, "
-                                         "pipe:, fifo:, inproc:, mq: or sysv:",
+                                         "pipe:, fifo:, inproc:, mq:, sysv: or signals:",
                                          address));
 }
 

@@ -5,6 +5,7 @@
 
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/mq.hpp>
+#include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/uds_name.hpp>
 
@@ -108,6 +109,9 @@ std::vector<std::string> names_in(const std::string& directory, std::string_view
     return all;
 }
 
+/// What the posts of those who take signals are called.
+constexpr std::string_view signal_posts[] = {"parley-signals.", "parley-ast."};
+
 template <class Address>
 void print_queue(const Address& at, bool json, bool& first) {
     parley::diagnostics why;
@@ -118,6 +122,19 @@ void print_queue(const Address& at, bool json, bool& first) {
         fmt::format("- u{}", seen->owner_uid),
         "-",
         fmt::format("a queue, {} messages wait", seen->messages),
+        json}
+        .print(first);
+}
+
+void print_signals(const parley::signals& at, bool json, bool& first) {
+    parley::diagnostics why;
+    const auto seen = at.look(why);
+    if (!seen) return;  // went meanwhile, or another user's
+    row{at.to_uri().text(),
+        seen->alive ? "live" : "stale",
+        fmt::format("{} u{}", seen->owner_pid, seen->owner_uid),
+        fmt::format("{}/{}", seen->writers.size(), seen->limits.writers_max),
+        seen->type,
         json}
         .print(first);
 }
@@ -141,6 +158,13 @@ int run_list(const list_options& o) {
             parley::sysv::options with;
             with.directory = directory;
             print_queue(parley::sysv(name, with), o.json, first);
+        }
+    }
+    for (const auto& directory : places(o.directories)) {
+        for (const auto& name : names_in(directory, signal_posts[0])) {
+            parley::signals::options with;
+            with.directory = directory;
+            print_signals(parley::signals(name, with), o.json, first);
         }
     }
     for (const auto& s : live_sockets()) {
@@ -184,6 +208,20 @@ struct cleaning {
                 return leave(path, why.text());
         }
         told(path, seen ? fmt::format("process {} is gone", seen->owner_pid) : "its owner is gone");
+    }
+    void remove_post(const std::string& path) {
+        parley::diagnostics why;
+        const parley::detail::unique_fd fd(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+        if (fd && parley::detail::is_locked(fd.get(), 0)) {
+            ++live;
+            return;
+        }
+        if (!dry_run) {
+            if (auto r = parley::detail::remove_stale_post(path, why); !r) {
+                return leave(path, why.text());
+            }
+        }
+        told(path, "its owner is gone");
     }
     void remove_socket(const std::string& path) {
         if (!dry_run) {
@@ -257,6 +295,11 @@ int run_clean(const clean_options& o) {
     const bool usual = o.places.empty();
     for (const auto& directory : usual ? places({}) : directories) {
         for (const auto& path : parley::segment_files(directory)) done.remove_segment(path);
+        for (const auto prefix : signal_posts) {
+            for (const auto& name : names_in(directory, prefix)) {
+                done.remove_post(directory + '/' + std::string(prefix) + name);
+            }
+        }
     }
     for (const auto& directory : directories) {
         for (const auto& path : dead_sockets(directory)) done.remove_socket(path);

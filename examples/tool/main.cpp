@@ -14,6 +14,7 @@ constexpr const char* footer = R"(Addresses:
   tcp://HOST:PORT  tcp://[::1]:7   between hosts; to a receiver, port 0 is a free one, no host all
   fifo:///PATH                     a named pipe
   pipe:?fd=N                       a pipe that this process inherited
+  signals://NAME                   real-time signals between processes of one user
   mq://NAME  sysv://NAME           queues of the kernel, kept until `parley clean` removes them
   Options follow as ?capacity_bytes=65536&writers_max=4; `parley info` shows what came of them.
 

@@ -74,6 +74,20 @@ at_port<parley::tcp> tcp_port(const std::string&, directory&) {
                                              .receive_buffer_bytes = 65536})};
 }
 
+std::vector<model> signal_models() {
+    const auto whole = [](const std::string& n, directory&) {
+        return parley::signals(n, {.message_bytes_max = 8192});
+    };
+    // As on a kernel that carries no more than POSIX promises.
+    const auto narrow = [](const std::string& n, directory&) {
+        return parley::signals(n, {.message_bytes_max = 1000, .window = 1024, .payload_bytes = 8});
+    };
+    std::vector<model> all{by_name("signals", whole), by_name("signals, 8 bytes each", narrow)};
+    for (auto& m : all) m.pid_namespaces = false;
+    all.back().variation = true;
+    return all;
+}
+
 std::vector<model> all_models() {
     const parley::pipe::options piped{.message_bytes_max = 110'000};
     using parley::shm;
@@ -127,15 +141,6 @@ std::vector<model> all_models() {
                 }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
-        by_name("signals",
-                [](const std::string& n, directory&) {
-                    return parley::signals(n, {.message_bytes_max = 8192});
-                }),
-        by_name("signals, 8 bytes each",
-                [](const std::string& n, directory&) {
-                    return parley::signals(
-                        n, {.message_bytes_max = 1000, .window = 1024, .payload_bytes = 8});
-                }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",
@@ -145,10 +150,9 @@ std::vector<model> all_models() {
     if (parley_test::has_ipv6()) all.push_back(by_name("tcp, over IPv6", tcp_port<AF_INET6>));
     for (auto& m : all) {
         // What is opened by descriptor belongs to this process from the start.
-        m.pid_namespaces = !m.name.starts_with("signals");
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
         for (const char* part :
-             {"faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6", "8 bytes"}) {
+             {"faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
             m.variation |= m.name.find(part) != std::string::npos;
         }
     }
@@ -158,7 +162,11 @@ std::vector<model> all_models() {
 }  // namespace
 
 const std::vector<model>& models() {
-    static const std::vector<model> all = all_models();
+    static const std::vector<model> all = [] {
+        auto both = all_models();
+        for (auto& m : signal_models()) both.push_back(std::move(m));
+        return both;
+    }();
     return all;
 }
 

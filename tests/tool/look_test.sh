@@ -63,6 +63,23 @@ expect 2 "$tool" info "shm://foreign$place"
 said 'no segment of parley'
 expect 1 "$tool" info "shm:/x"
 
+"$tool" recv "signals://live$place&lanes=2" --out "$work/signalled" 2>"$work/g.err" & signalled=$!
+"$tool" recv "signals://dead$place" --out /dev/null 2>"$work/h.err" & deadsignals=$!
+started="$started $signalled $deadsignals"
+for file in live dead; do eventually test -e "$work/parley-signals.$file"; done
+kill -9 "$deadsignals"
+ended 137 "$deadsignals"
+expect 0 "$tool" info "signals://live$place"
+said "process $signalled of user"
+said '24 bytes of payload'
+expect 0 "$tool" info "signals://dead$place"
+said 'stale'
+expect 0 "$tool" info "signals://none$place"
+said 'nobody'
+expect 0 "$tool" list "$work"
+grep -q "^signals://live.* live .*$signalled u.* 0/16 " "$work/said" || wrong "signals: $(cat "$work/said")"
+grep -q "^signals://dead.* stale " "$work/said" || wrong "signals: $(cat "$work/said")"
+
 expect 0 "$tool" clean --dry-run "$work"
 said "would remove $work/parley.dead"
 [ -e "$work/parley.dead" ] || wrong "a dry run removed something"
@@ -72,10 +89,10 @@ for i in 1 2 3 4; do
     "$tool" clean "$work" >"$work/clean$i" 2>&1 & cleaners="$cleaners $!"
 done
 for p in $cleaners; do ended 0 "$p"; done
-for file in parley.dead parley.damaged deadsock; do
+for file in parley.dead parley.damaged deadsock parley-signals.dead; do
     [ ! -e "$work/$file" ] || wrong "$file is still there: $(cat "$work"/clean?)"
 done
-for file in parley.live parley.foreign sock; do
+for file in parley.live parley.foreign sock parley-signals.live; do
     [ -e "$work/$file" ] || wrong "$file is gone: $(cat "$work"/clean?)"
 done
 grep -q "left $work/parley.foreign" "$work/clean1" || wrong "not told: $(cat "$work/clean1")"
@@ -87,6 +104,9 @@ kill -TERM "$sock" "$live"
 ended 143 "$live"
 ended 143 "$sock"
 kill "$sender" 2>/dev/null || :
+echo hello | "$tool" send "signals://live$place&lane=1"
+ended 0 "$signalled"
+grep -q hello "$work/signalled" || wrong "not received by signals"
 
 # A queue outlives its sender; it is looked at, received from and removed by its name.
 queue=mq://$name
@@ -120,7 +140,7 @@ expect 0 "$tool" clean "$queue"
 said "removed $queue"
 [ ! -e "$work/parley-sysv.$name" ] || wrong "the name of the queue is left"
 
-for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc: mq: sysv:; do
+for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc: mq: sysv: signals:; do
     expect 0 "$tool" bench "$address" --seconds 0.02 --json
     said '"p99_us"'
 done

@@ -176,38 +176,44 @@ struct post_name {
     return fresh;
 }
 
-/// A post that was found: its owner lived when its pidfd was opened.
+/// A post that was found.
 struct found_post {
     unique_fd file, pidfd;
     post_page page;
 
     [[nodiscard]] bool owned() const noexcept { return is_locked(file.get(), 0); }
-};
 
-/// Looks once. would_block: there is no post with a live owner; else as post_page::check.
-[[nodiscard]] inline result<found_post> find_post(const post_name& at, post_page::kind kind,
-                                                  diagnostics& why) {
-    const std::string path = at.path();
-    found_post found;
-    found.file.reset(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!found.file) {
-        const int number = errno;
-        const error_code ec = number == ENOENT ? errc::would_block : from_errno(number);
-        return why.fail(ec, number == ENOENT ? "nobody receives at " + path +
-                                                   ": start the receiver, or wait longer"
-                                             : explain("opening " + path, number));
+    /// Reads it. would_block: there is none; else as post_page::check.
+    [[nodiscard]] result<void> open(const std::string& path, post_page::kind kind,
+                                    diagnostics& why) {
+        file.reset(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        if (!file && errno == ENOENT) {
+            return why.fail(errc::would_block,
+                            "nobody receives at " + path + ": start the receiver, or wait longer");
+        }
+        if (!file) return why.fail(last_error(), explain("opening " + path, errno));
+        const auto n =
+            retried([&] { return ::pread(file.get(), page.memory.data(), post_page::bytes, 0); });
+        if (n < 0) return why.fail(last_error(), explain("reading " + path, errno));
+        if (n < static_cast<ssize_t>(post_page::bytes)) page.memory.fill({});
+        return page.check(kind, path, why);
     }
-    const auto n = retried(
-        [&] { return ::pread(found.file.get(), found.page.memory.data(), post_page::bytes, 0); });
-    if (n < 0) return why.fail(last_error(), explain("reading " + path, errno));
-    if (n < static_cast<ssize_t>(post_page::bytes)) found.page.memory.fill({});
-    if (auto ok = found.page.check(kind, path, why); !ok) return ok.error();
-    found.pidfd = pidfd_vouched_for(found.page.pid(), [&] { return found.owned(); });
-    if (!found.pidfd) {
+    /// Opens the pidfd of its owner. would_block: the owner is gone.
+    [[nodiscard]] result<void> reach_owner(const std::string& path, diagnostics& why) {
+        pidfd = pidfd_vouched_for(page.pid(), [&] { return owned(); });
+        if (pidfd) return {};
         return why.fail(errc::would_block, "the owner of " + path + ", process " +
-                                               std::to_string(found.page.pid()) +
+                                               std::to_string(page.pid()) +
                                                ", is gone and nobody took its place");
     }
+};
+
+/// Looks once for a post with a live owner. Errors: would_block, and as post_page::check.
+[[nodiscard]] inline result<found_post> find_post(const post_name& at, post_page::kind kind,
+                                                  diagnostics& why) {
+    found_post found;
+    if (auto r = found.open(at.path(), kind, why); !r) return r.error();
+    if (auto r = found.reach_owner(at.path(), why); !r) return r.error();
     return found;
 }
 

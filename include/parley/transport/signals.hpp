@@ -11,9 +11,21 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace parley {
 inline namespace v1 {
+
+/// What can be read of a receiver's post by looking on; nothing of it changes.
+struct signals_report {
+    bool alive = false;  ///< its receiver lives
+    std::uint32_t owner_pid = 0, owner_uid = 0, mode = 0;
+    std::vector<std::uint32_t> writers;  ///< the processes that send
+    std::vector<int> numbers;            ///< of the lanes
+    std::size_t payload_bytes = 0;       ///< of one signal
+    std::string type;
+    parley::limits limits;
+};
 
 /// The address of a channel over signals: `signals{"alarms"}` is `signals://alarms`.
 ///
@@ -76,6 +88,10 @@ struct signals {
     [[nodiscard]] uri to_uri() const;
     [[nodiscard]] result<sink> open_sink(const open_request& request) const;
     [[nodiscard]] result<source> open_source(const open_request& request) const;
+
+    /// Who is there now. Errors: not_found, denied, corrupt, and those of another PID namespace or
+    /// user.
+    [[nodiscard]] result<signals_report> look(diagnostics& why) const;
 
     friend bool operator==(const signals&, const signals&) = default;
 
@@ -225,6 +241,37 @@ inline result<signals::source> signals::open_source(const open_request& request)
     if (!file) return file.error();
     return source::open({std::move(*numbers), std::move(*file), post().path()}, notice,
                         request.type, to_uri(), why);
+}
+
+inline result<signals_report> signals::look(diagnostics& why) const {
+    if (auto ok = post().check(why); !ok) return ok.error();
+    const auto path = post().path();
+    detail::found_post found;
+    if (auto r = found.open(path, detail::post_page::kind::channel, why); !r) {
+        return r.error() == errc::would_block ? make_error_code(errc::not_found) : r.error();
+    }
+    detail::signals_notice notice;
+    struct stat s {};
+    if (!notice.read(found.page) || ::fstat(found.file.get(), &s) != 0) {
+        return why.fail(errc::corrupt, path + " is a post that no receiver of parley wrote");
+    }
+    signals_report seen{.alive = found.owned(),
+                        .owner_pid = found.page.pid(),
+                        .owner_uid = found.page.uid(),
+                        .mode = static_cast<std::uint32_t>(s.st_mode & 0777),
+                        .writers = {},
+                        .numbers = {notice.numbers.begin(), notice.numbers.begin() + notice.lanes},
+                        .payload_bytes = notice.payload_bytes,
+                        .type = std::string(detail::signals_notice::description(found.page)),
+                        .limits = notice.limits()};
+    for (std::size_t i = 0; i < notice.writers_max; ++i) {
+        detail::signal_slot one;
+        if (detail::is_locked(found.file.get(), detail::writer_lock(i)) &&
+            one.read(found.file.get(), i) && one.taken()) {
+            seen.writers.push_back(one.pid);
+        }
+    }
+    return seen;
 }
 
 }  // namespace v1

@@ -17,13 +17,6 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// What a receiver owns: its numbers, and the post that tells them.
-struct owned_signals {
-    claimed_signals numbers;
-    unique_fd post;
-    std::string path;
-};
-
 class signal_source {
 public:
     using view = buffered_view;
@@ -99,11 +92,7 @@ public:
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
     /// The signal number of lane `i`.
     [[nodiscard]] int number(std::size_t i = 0) const noexcept { return core_->notice.numbers[i]; }
-    [[nodiscard]] parley::limits limits() const noexcept {
-        return {.message_bytes_max = static_cast<std::size_t>(core_->notice.message_bytes_max),
-                .writers_max = static_cast<std::size_t>(core_->notice.writers_max),
-                .successors = true};
-    }
+    [[nodiscard]] parley::limits limits() const noexcept { return core_->notice.limits(); }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }
 
@@ -302,8 +291,8 @@ private:
         void turn_away(const sender& s) noexcept {
             refusing = s.slot;  // its other chunks follow
             if (s.pidfd) {
-                (void)tell(
-                    s.record, s.pidfd.get(),
+                (void)s.record.tell(
+                    s.pidfd.get(),
                     {.what = signal_word::kind::gone, .slot = s.slot, .length = signal_refusal});
             }
         }
@@ -311,9 +300,9 @@ private:
         // --- credit ----------------------------------------------------------------------------
         void give_credit(sender& s) noexcept {
             if (s.gone || !s.pidfd) return;
-            const int number =
-                tell(s.record, s.pidfd.get(),
-                     {.what = signal_word::kind::credit, .sequence = s.next, .slot = s.slot});
+            const int number = s.record.tell(
+                s.pidfd.get(),
+                {.what = signal_word::kind::credit, .sequence = s.next, .slot = s.slot});
             s.owed = number == EAGAIN;
             if (s.owed) {
                 clock.set(signal_retry);
@@ -321,15 +310,6 @@ private:
                 s.taken = 0;
             }
         }
-        [[nodiscard]] static int tell(const signal_slot& to, int pidfd, signal_word w) noexcept {
-            signal_packet p{.number = static_cast<int>(to.number),
-                            .word = w.packed(),
-                            .pid = ::getpid(),
-                            .uid = ::getuid()};
-            store_le(p.payload.data(), to.id);
-            return p.send(pidfd);
-        }
-
         // --- waiting ---------------------------------------------------------------------------
         /// Waits for the kernel's news; how many there were, the flag of our own aside.
         result<int> ask(time_point until) {
@@ -367,7 +347,11 @@ private:
         void shut(bool in_order) noexcept {
             if (failed) return;
             failed = errc::closed;
-            if (in_order && at.post) say_goodbye();
+            if (in_order && at.post) {  // see signal_writer::enter: first the lock, then the slots
+                remove_name(at.path, at.post.get());
+                unlock(at.post.get(), 0);
+                tell_all_gone(at.post.get(), notice.writers_max);
+            }
             ready.reset();
             clock.reset();
             bell.reset();
@@ -377,24 +361,6 @@ private:
             }
             at.numbers.release();
         }
-        /// See signal_writer::enter: first the lock, then the slots.
-        void say_goodbye() noexcept {
-            remove_name(at.path, at.post.get());
-            unlock(at.post.get(), 0);
-            backoff pause(signal_retry);
-            const auto patience = clock::now() + signal_liveness;
-            for (std::size_t i = 0; i < notice.writers_max; ++i) {
-                const auto holds = [&] { return is_locked(at.post.get(), writer_lock(i)); };
-                signal_slot r;
-                if (!holds() || !r.read(at.post.get(), i) || !r.taken() || !r.real()) continue;
-                const auto pidfd = pidfd_vouched_for(r.pid, holds);
-                const signal_word w{.what = signal_word::kind::gone,
-                                    .slot = static_cast<std::uint8_t>(i)};
-                while (pidfd && tell(r, pidfd.get(), w) == EAGAIN && pause.sleep(patience)) {
-                }
-            }
-        }
-
         static constexpr std::uint64_t bell_tag = signal_slots_max;
         static constexpr std::uint64_t clock_tag = signal_slots_max + 1;
         static constexpr int events_max = 64;

@@ -33,6 +33,7 @@
 #pragma once
 
 #include <parley/base/bytes.hpp>
+#include <parley/base/limits.hpp>
 #include <parley/base/type.hpp>
 #include <parley/detail/signal_numbers.hpp>
 #include <parley/detail/signal_post.hpp>
@@ -120,6 +121,13 @@ struct signals_notice {
         return as_text({page.memory.data() + text_at, std::min<std::size_t>(n, text_bytes_max)});
     }
 
+    /// Of either end.
+    [[nodiscard]] parley::limits limits() const noexcept {
+        return {.message_bytes_max = static_cast<std::size_t>(message_bytes_max),
+                .writers_max = static_cast<std::size_t>(writers_max),
+                .successors = true};
+    }
+
 private:
     [[nodiscard]] std::ptrdiff_t lanes_in_page() const noexcept {
         return static_cast<std::ptrdiff_t>(std::min<std::size_t>(lanes, numbers.size()));
@@ -163,6 +171,15 @@ struct signal_slot {
         store_le(to, id);
         (void)!::pwrite(file, to, sizeof to, at(i) + static_cast<off_t>(released_at));
     }
+    /// Queues a word to the sender behind this slot. EAGAIN: its user's queue is full.
+    [[nodiscard]] int tell(int pidfd, signal_word w) const noexcept {
+        signal_packet p{.number = static_cast<int>(number),
+                        .word = w.packed(),
+                        .pid = ::getpid(),
+                        .uid = ::getuid()};
+        store_le(p.payload.data(), id);
+        return p.send(pidfd);
+    }
     [[nodiscard]] bool taken() const noexcept { return id != released; }
     [[nodiscard]] bool real() const noexcept {
         return number >= static_cast<std::uint32_t>(SIGRTMIN) &&
@@ -170,10 +187,33 @@ struct signal_slot {
     }
 };
 
+/// What a receiver owns: its numbers, and the post that tells them.
+struct owned_signals {
+    claimed_signals numbers;
+    unique_fd post;
+    std::string path;
+};
+
 /// One more look after this long, where the kernel tells nobody: that a queue has room again, that
 /// a lock fell.
 inline constexpr duration signal_retry = std::chrono::milliseconds(1);
 inline constexpr duration signal_liveness = std::chrono::milliseconds(250);
+
+/// The receiver's last word to all who have a slot. Who cannot be told for a while, since the queue
+/// is full, sees that the lock fell.
+inline void tell_all_gone(int post, std::size_t writers_max) noexcept {
+    backoff pause(signal_retry);
+    const auto patience = clock::now() + signal_liveness;
+    for (std::size_t i = 0; i < writers_max; ++i) {
+        const auto holds = [&] { return is_locked(post, writer_lock(i)); };
+        signal_slot r;
+        if (!holds() || !r.read(post, i) || !r.taken() || !r.real()) continue;
+        const auto pidfd = pidfd_vouched_for(r.pid, holds);
+        const signal_word w{.what = signal_word::kind::gone, .slot = static_cast<std::uint8_t>(i)};
+        while (pidfd && r.tell(pidfd.get(), w) == EAGAIN && pause.sleep(patience)) {
+        }
+    }
+}
 
 /// A clock that rings once, in an epoll set.
 class retry_clock {
