@@ -82,7 +82,14 @@ std::vector<model> signal_models() {
     const auto narrow = [](const std::string& n, directory&) {
         return parley::signals(n, {.message_bytes_max = 1000, .window = 1024, .payload_bytes = 8});
     };
-    std::vector<model> all{by_name("signals", whole), by_name("signals, 8 bytes each", narrow)};
+    const auto doorbell = [](const std::string& n, directory&) {
+        return parley::shm(n, {.capacity_bytes = 1 << 14,
+                               .writers_max = 5,
+                               .wait = parley::waiting::park,
+                               .bell = parley::bell_kind::signal});
+    };
+    std::vector<model> all{by_name("shm, rung by signals", doorbell), by_name("signals", whole),
+                           by_name("signals, 8 bytes each", narrow)};
     for (auto& m : all) m.pid_namespaces = false;
     all.back().variation = true;
     return all;

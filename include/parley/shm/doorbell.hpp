@@ -39,7 +39,7 @@ inline namespace v1 {
 namespace detail {
 
 inline constexpr std::uint64_t asleep_on_futex = std::uint64_t{1} << 32;
-inline constexpr std::uint64_t asleep_on_socket = std::uint64_t{1} << 33;
+inline constexpr std::uint64_t asleep_on_bell = std::uint64_t{1} << 33;
 inline constexpr std::uint64_t rushing = std::uint64_t{1} << 34;
 /// After so many messages without sleep a side is in a rush.
 inline constexpr unsigned rush_after = 256;
@@ -99,7 +99,7 @@ rung rang(std::uint64_t a, std::uint32_t& bell, BySocket&& by_socket) noexcept {
     auto seen = static_cast<std::uint32_t>(a);
     const bool mine = Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_acq_rel);
     if (!mine) return rung::no_answer;
-    if ((a & asleep_on_socket) != 0) return by_socket() ? rung::woken : rung::no_answer;
+    if ((a & asleep_on_bell) != 0) return by_socket() ? rung::woken : rung::no_answer;
     return Atomics::futex_wake(bell) > 0 ? rung::woken : rung::no_answer;
 }
 /// Rings if the other side sleeps; to be called after publishing with seq_cst.

@@ -5,13 +5,13 @@
 //   writable 0                 +----------------------------------------------+
 //                     | segment_header: magic, layout, type, shape   | its creator     nobody
 //   4096              +----------------------------------------------+
-//                     | reader_page: asleep                          | the reader      the reader
+//                     | reader_page: asleep, closed, signal          | the reader      the reader
 //                     |   + 64 * (1 + i): cursor of lane i           |
 //                     |   (head, released, bell)                     |
 //   12288             +----------------------------------------------+
 //                     | doorbell_page: bell, claims                  | all writers     all writers
 //   16384             +----------------------------------------------+
-//                     | lane_page 0: claims, sender, pid, asleep     | writer 0        writer 0
+//                     | lane_page 0: claims, sender, signal, asleep  | writer 0        writer 0
 //                     | lane_page 1 …                                | writer 1 …      writer 1 …
 //   16384 + 4096 * n  +----------------------------------------------+
 //                     | ring of lane 0, capacity bytes               | writer 0        writer 0
@@ -71,6 +71,7 @@ struct segment_header {
     std::uint64_t segment;        // random, to tell this segment from its successor
     std::uint32_t description_bytes;
     char description[description_bytes_max];
+    std::uint32_t rung_by_signals;  // 1: who sleeps on a descriptor is woken by a signal
 };
 
 /// How far the reader is in one lane, and the bell by which it wakes that lane's writer.
@@ -83,6 +84,7 @@ struct alignas(line_bytes) lane_cursor {
 struct alignas(line_bytes) reader_state {
     std::uint64_t asleep;  // see doorbell.hpp
     std::uint32_t closed;  // 1: the reader left in good order
+    std::uint32_t signal;  // the number that wakes it; 0: a socket does
 };
 
 struct reader_page {
@@ -109,6 +111,7 @@ struct lane_page {
     std::uint32_t pid;
     std::uint64_t pid_namespace;
     std::uint64_t sender;
+    std::uint32_t signal;  // as the reader's
     writer_state state;
     writer_progress progress;
 };
@@ -117,6 +120,7 @@ static_assert(offsetof(segment_header, description_bytes) == 64);
 static_assert(offsetof(segment_header, description) == 68 && sizeof(segment_header) <= page_bytes);
 static_assert(offsetof(reader_page, lanes) == 64 && sizeof(lane_cursor) == 64);
 static_assert(sizeof(reader_page) <= 2 * page_bytes);
+static_assert(offsetof(reader_state, signal) == 12 && offsetof(lane_page, signal) == 24);
 static_assert(offsetof(doorbell_page, claims) == 64 && sizeof(lane_page) <= page_bytes);
 static_assert(offsetof(lane_page, progress) == 128 && offsetof(lane_page, state) == 64 &&
               offsetof(writer_state, wanted) == 8);

@@ -7,7 +7,7 @@
 #include <parley/base/uri.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/detail/later.hpp>
-#include <parley/shm/doorbell.hpp>
+#include <parley/shm/bell.hpp>
 #include <parley/shm/lane.hpp>
 #include <parley/shm/segment.hpp>
 #include <parley/shm/waiting.hpp>
@@ -82,6 +82,10 @@ struct segment_reader final : fork_sensitive {
         doorbell = &writers_map.as<const shm_layout::doorbell_page>();
         lanes = std::make_unique<std::unique_ptr<adopted>[]>(seg.shape.lanes);
         rings = std::make_unique<later<mapping, Atomics>[]>(seg.shape.lanes);
+        if (!seg.rung_by_signals) return {};
+        const auto number = bell.claim_signal(d);
+        if (!number) return close(), number.error();
+        Atomics::store(me->state.signal, *number, std::memory_order_relaxed);
         return {};
     }
     /// See shm_sink: the lock moves to a description of this process alone.
@@ -180,9 +184,7 @@ struct segment_reader final : fork_sensitive {
     [[gnu::noinline, gnu::cold]] void wake_writer(adopted& l, std::uint64_t asleep) noexcept {
         const auto wanted = Atomics::load(l.page->state.wanted, std::memory_order_relaxed);
         if (l.lane.released() < wanted) return;
-        (void)rang<Atomics>(asleep, l.cursor->bell, [&] {
-            return bell.ring({seg.id, static_cast<int>(l.number), l.claim});
-        });
+        (void)rang<Atomics>(asleep, l.cursor->bell, [&] { return ring_lane(l.number, l.claim); });
     }
 
     /// This lane's writer has nothing more to say.
@@ -266,13 +268,22 @@ struct segment_reader final : fork_sensitive {
         return self().lie_down(how);
     }
     void park(time_point until) noexcept {
-        const auto seen = lie_down(asleep_on_futex);
+        if (bell.is_signal()) bell.drain();
+        const auto seen = lie_down(bell.is_signal() ? asleep_on_bell : asleep_on_futex);
         if (!something_to_say(std::memory_order_seq_cst)) {
             // With no writer there is nobody to look after.
             const duration most = active == 0 ? std::chrono::seconds(1) : liveness_interval;
-            self().sleep(seen, until == never ? most : shorter(most, until - clock::now()));
+            const auto left = until == never ? most : shorter(most, until - clock::now());
+            bell.is_signal() ? bell.sleep(left) : self().sleep(seen, left);
         }
         self().get_up();
+    }
+
+    bool ring_lane(std::size_t i, std::uint32_t claim) noexcept {
+        const lane_page& to = page_of(i);
+        return bell.ring({seg.id, static_cast<int>(i), claim},
+                         {Atomics::load(to.signal, std::memory_order_relaxed), to.pid,
+                          seg.file.get(), writer_lock(i)});
     }
 
     // --- pollable --------------------------------------------------------------------------
@@ -301,7 +312,7 @@ struct segment_reader final : fork_sensitive {
     /// Nothing to receive: the descriptor becomes unreadable until there is. True if there is.
     bool rearm() {
         bell.drain();
-        (void)lie_down(asleep_on_socket);
+        (void)lie_down(asleep_on_bell);
         if (something_to_say(std::memory_order_seq_cst)) return true;
         ready.lower();
         if (foreign) quiet_clocks();
@@ -331,9 +342,8 @@ struct segment_reader final : fork_sensitive {
     void ring_for_good(std::size_t i) noexcept {
         const auto claim = Atomics::load(page_of(i).claims, std::memory_order_seq_cst);
         if (claim == me->lanes[i].released) return;
-        (void)ring<Atomics>(page_of(i).state.asleep, me->lanes[i].bell, [&] {
-            return bell.ring({seg.id, static_cast<int>(i), claim});
-        });
+        (void)ring<Atomics>(page_of(i).state.asleep, me->lanes[i].bell,
+                            [&] { return ring_lane(i, claim); });
     }
     void drop() noexcept {
         ready.reset();
@@ -370,7 +380,7 @@ struct segment_reader final : fork_sensitive {
     error_code failed;   // stays
     error_code trouble;  // said once
     readiness ready;
-    socket_bell bell;
+    lane_bell bell;
     bool used = false;
     bool ended = false;  // some sender ended, and that was not reported yet
     bool look_now = false;

@@ -151,6 +151,7 @@ private:
 struct segment_plan {
     shm_layout::shape shape;
     message_type type;
+    bool rung_by_signals = false;
 };
 
 /// An open segment: its file and its shape. Mapped by the ends, each with its own rights.
@@ -161,6 +162,7 @@ struct segment {
     std::uint64_t net_namespace = 0;
     std::uint32_t owner_pid = 0;
     std::uint64_t pid_namespace = 0;
+    bool rung_by_signals = false;
 
     /// Fills a fresh, empty file.
     [[nodiscard]] result<void> initialise(const segment_plan& plan, std::uint64_t fresh_id,
@@ -181,6 +183,8 @@ struct segment {
         header.pid_namespace = pid_namespace = namespace_id("pid");
         header.net_namespace = net_namespace = namespace_id("net");
         header.segment = id = fresh_id;
+        rung_by_signals = plan.rung_by_signals;
+        header.rung_by_signals = rung_by_signals ? 1 : 0;
         auto& reader = map.as<shm_layout::reader_page>(shm_layout::reader_offset);
         for (auto& lane : reader.lanes) lane.head = shape.first();
         return {};
@@ -206,6 +210,7 @@ struct segment {
         net_namespace = header.net_namespace;
         owner_pid = header.owner_pid;
         pid_namespace = header.pid_namespace;
+        rung_by_signals = header.rung_by_signals != 0;
         return {};
     }
 };

@@ -5,7 +5,7 @@
 #include <parley/base/error.hpp>
 #include <parley/base/uri.hpp>
 #include <parley/detail/fork.hpp>
-#include <parley/shm/doorbell.hpp>
+#include <parley/shm/bell.hpp>
 #include <parley/shm/lane.hpp>
 #include <parley/shm/segment.hpp>
 #include <parley/shm/waiting.hpp>
@@ -94,6 +94,13 @@ struct segment_writer final : fork_sensitive {
         me = &l;
         number = i;
         lane = lane_writer<Atomics>(seg.shape, ring_map.data(), reader->lanes[i], reader->state, l);
+        std::uint32_t signal = 0;
+        if (seg.rung_by_signals) {
+            const auto claimed = own_bell.claim_signal(d);
+            if (!claimed) return claimed.error();
+            signal = *claimed;
+        }
+        Atomics::store(l.signal, signal, std::memory_order_relaxed);
         sign();
         Atomics::store(l.state.asleep, std::uint64_t{0}, std::memory_order_relaxed);
         claim_number = claims + 1;
@@ -109,7 +116,7 @@ struct segment_writer final : fork_sensitive {
     /// Makes the reader look at who has which lane.
     void announce() noexcept {
         Atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
-        (void)ring<Atomics>(reader->state.asleep, doorbell->bell, [this] { return ring_socket(); });
+        (void)ring<Atomics>(reader->state.asleep, doorbell->bell, [this] { return ring_bell(); });
     }
     void sign() noexcept {
         me->pid = static_cast<std::uint32_t>(::getpid());
@@ -160,7 +167,7 @@ struct segment_writer final : fork_sensitive {
     [[gnu::noinline]] result<void> ring_reader() {
         if (flushes - flushes_asleep >= rush_after && enrolled) self().rush();
         const auto asleep = std::exchange(reader_asleep, 0);
-        const auto r = rang<Atomics>(asleep, doorbell->bell, [this] { return ring_socket(); });
+        const auto r = rang<Atomics>(asleep, doorbell->bell, [this] { return ring_bell(); });
         return look_after_reader(r == rung::no_answer);
     }
     [[nodiscard]] bool closed_by_reader() const noexcept {
@@ -206,14 +213,21 @@ struct segment_writer final : fork_sensitive {
         return self().lie_down(how);
     }
     void park(time_point until) noexcept {
-        const auto seen = lie_down(asleep_on_futex, refused);
+        const bool by_signal = own_bell.is_signal();
+        if (by_signal) own_bell.drain();
+        const auto seen = lie_down(by_signal ? asleep_on_bell : asleep_on_futex, refused);
         if (!lane.room_now(refused) && !closed_by_reader()) {
             const auto left = until == never ? liveness_interval : until - clock::now();
-            self().sleep(seen, shorter(left, liveness_interval));
+            const auto most = shorter(left, liveness_interval);
+            by_signal ? own_bell.sleep(most) : self().sleep(seen, most);
         }
         self().get_up();
     }
-    bool ring_socket() noexcept { return reader_bell.ring({seg.id, -1, 0}); }
+    bool ring_bell() noexcept {
+        return reader_bell.ring({seg.id, -1, 0},
+                                {Atomics::load(reader->state.signal, std::memory_order_relaxed),
+                                 seg.owner_pid, seg.file.get(), reader_lock});
+    }
 
     // --- pollable --------------------------------------------------------------------------
     result<int> make_pollable() {
@@ -233,7 +247,7 @@ struct segment_writer final : fork_sensitive {
     /// No room: from now on the descriptor is unreadable until the reader makes some.
     result<void> rearm(std::size_t n) {
         own_bell.drain();
-        (void)lie_down(asleep_on_socket, n);
+        (void)lie_down(asleep_on_bell, n);
         if (lane.room_now(n)) return {};
         // A reader that closed before it could see this sleeper rings nobody, and its lock may
         // fall a little later: its word counts, and seq_cst orders it with the bell.
@@ -285,7 +299,7 @@ struct segment_writer final : fork_sensitive {
     std::int64_t looked_ns = 0;
     error_code failed;
     readiness ready;
-    socket_bell own_bell, reader_bell;
+    lane_bell own_bell, reader_bell;
     unique_fd reader_pidfd;  // or a clock
     bool by_clock = false;
     bool loaned = false;

@@ -19,6 +19,12 @@
 namespace parley {
 inline namespace v1 {
 
+/// What wakes an end that sleeps on its descriptor.
+enum class bell_kind : std::uint8_t {
+    socket,  ///< a datagram to a socket that it made
+    signal,  ///< a real-time signal that it claimed: also where it parks, in place of a futex
+};
+
 /// The address of a segment: `shm{"ticks"}` is `shm://ticks`, the file /dev/shm/parley.ticks.
 /// `shm{}` has no name: a sealed memfd, for make_channel, or for
 /// whoever is handed its descriptor over a socket: its receiver's address() is `shm:?fd=n`, n a
@@ -47,6 +53,9 @@ struct shm {
         std::uint32_t spin_us = 50;            ///< how long spin_then_park spins, in microseconds
         parley::permissions permissions = {};  ///< of the file
         std::string directory = "/dev/shm";  ///< any tmpfs, for instance one that containers share
+        /// signal: payload in shared memory, a signal as the doorbell; the ends are of one user and
+        /// one PID namespace, and of their threads holds what signals.hpp says.
+        bell_kind bell = bell_kind::socket;
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -116,6 +125,22 @@ inline constexpr std::pair<std::string_view, waiting> waiting_words[] = {
     return waiting_words[static_cast<std::size_t>(w)].first;
 }
 
+/// Signals go to processes of the same user and PID namespace, on the word of the segment's owner.
+[[nodiscard]] inline result<void> may_ring(const segment& seg, const std::string& path,
+                                           diagnostics& why) {
+    struct stat s {};
+    if (!seg.rung_by_signals) return {};
+    if (::fstat(seg.file.get(), &s) != 0 || s.st_uid != ::geteuid()) {
+        return why.fail(errc::denied, path + " is rung by signals and belongs to user " +
+                                          std::to_string(s.st_uid) +
+                                          "; both ends must be of one user");
+    }
+    if (seg.pid_namespace == namespace_id("pid")) return {};
+    return why.fail(errc::unsupported, path +
+                                           " is rung by signals, and its receiver lives in "
+                                           "another PID namespace; use ?bell=socket");
+}
+
 /// Calls `open` until it says something else than would_block, or the deadline passes. There is no
 /// event for "this lock was taken", so it looks again, less and less often.
 template <class Open>
@@ -146,6 +171,7 @@ result<detail::later<shm, Uri>> shm::from(const Uri& text, diagnostics& why) {
     r.number("spin_us", at.with.spin_us, 0, 1'000'000);
     detail::read_permissions(r, at.with.permissions);
     if (const auto* d = r.option("directory")) at.with.directory = *d;
+    r.choice("bell", at.with.bell, {{"socket", bell_kind::socket}, {"signal", bell_kind::signal}});
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -161,6 +187,7 @@ inline uri shm::to_uri() const {
     if (with.spin_us != usual.spin_us) w.option("spin_us", with.spin_us);
     detail::write_permissions(w, with.permissions);
     if (with.directory != usual.directory) w.option("directory", with.directory);
+    if (with.bell != usual.bell) w.option("bell", "signal");
     return w.done();
 }
 
@@ -172,6 +199,12 @@ result<detail::later<shm::source, Request>> shm::open_source(const Request& requ
             detail::plan_segment(planned, with.writers_max, with.capacity_bytes, request.type, why);
         !r) {
         return r.error();
+    }
+    planned.rung_by_signals = with.bell == bell_kind::signal;
+    // Whoever may write the segment says which process is signalled: only ourselves may.
+    if (planned.rung_by_signals && (name.empty() || (with.mode & 0022) != 0)) {
+        return why.fail(errc::invalid_argument,
+                        "bell=signal wants a name, and a mode by which only its user writes");
     }
     if (name.empty()) return open_nameless(request, planned);
     detail::segment_creator creator(file(), planned, why);
@@ -224,6 +257,7 @@ result<detail::later<shm::sink, Request>> shm::try_open_sink(const Request& requ
     if (auto r = seg.adopt(request.type, path, why); !r) {
         return r.error();
     }
+    if (auto r = detail::may_ring(seg, path, why); !r) return r.error();
     if (!detail::is_locked(seg.file.get(), detail::reader_lock)) {
         return why.fail(errc::would_block,
                         "the receiver of " + path + " is dead and nobody took its place");

@@ -127,7 +127,7 @@ public:
         if (c.open && c.speaks_for_the_channel() && !c.failed) {
             if (auto r = c.use(); !r) return r;
             (void)rang<Atomics>(c.lane.commit_end(), c.doorbell->bell,
-                                [&c] { return c.ring_socket(); });
+                                [&c] { return c.ring_bell(); });
         }
         c.clean_up_after_reader();
         c.shut();

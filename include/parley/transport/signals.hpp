@@ -39,6 +39,9 @@ struct signals_report {
 /// until the receiver gives credit; a queue that is full (RLIMIT_SIGPENDING counts for all
 /// processes of a user together) makes it wait and never loses a message.
 ///
+/// Payload in shared memory with a signal as its doorbell is `shm{"x", {.bell =
+/// bell_kind::signal}}`, shm://x?bell=signal: one signal for each sleep, never one a message.
+///
 /// The receiver is found by a small file, /dev/shm/parley-signals.alarms, which is locked while it
 /// lives; both sides address each other by pidfd, so a PID that was used again is never hit. Both
 /// must be of one user and in one PID namespace. Signals of others on its numbers are counted

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Signals as a transport: lanes, numbers, posts, and who is not believed. Floods and full queues
 // are in process/signals_test.cpp.
+#include <parley/transport/shm.hpp>
 #include <parley/transport/signals.hpp>
 
 #include "support/catch.hpp"
@@ -237,4 +238,65 @@ TEST_CASE("signals: another user is denied, in words") {
                    : 1;
     });
     CHECK(c.wait() == 0);
+}
+
+namespace {
+
+parley::shm rung_by_signals(const std::string& name) {
+    return parley::shm(name, {.capacity_bytes = 1 << 14, .bell = parley::bell_kind::signal});
+}
+/// Takes all that is queued to this process on any number of parley's.
+std::vector<int> stolen_signals() {
+    std::vector<int> all;
+    for (inner::signal_packet p; inner::take_signal_now(inner::claimable_signals(), p);) {
+        all.push_back(p.number);
+    }
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "signals: as a doorbell of shared memory there is one for each sleep, not one a message") {
+    const watchdog dog("signals: doorbell");
+    const unique_name name("doorbell");
+    auto in = source_at(rung_by_signals(name));
+    auto out = sink_at(rung_by_signals(name));
+    CHECK(out.address().text() == "shm://" + name.text() + "?capacity_bytes=16384&bell=signal");
+    const int fd = in.pollable().value();
+    for (int round = 0; round < 3; ++round) {
+        while (in.try_receive()) {
+        }
+        CHECK(stolen_signals().empty());
+        CHECK(!inner::wait_for(fd, POLLIN, parley::expired));
+        for (int i = 0; i < 100; ++i) REQUIRE(send(out, "x"));
+        CHECK(inner::wait_for(fd, POLLIN, parley::expired));
+        CHECK(stolen_signals().size() == 1);
+        int got = 0;
+        while (in.try_receive()) ++got;
+        CHECK(got == 100);
+    }
+}
+
+TEST_CASE("signals: a doorbell wants one user, and what it is told of numbers is not believed") {
+    const unique_name name("weapon");
+    diagnostics why;
+    auto at = rung_by_signals(name);
+    at.with.mode = 0660;
+    CHECK(open_source(at, why).error() == errc::invalid_argument);
+    CHECK_THAT(why.text(), contains("only its user writes"));
+    CHECK(open_source(rung_by_signals(""), why).error() == errc::invalid_argument);
+    at.with.mode = 0600;
+    auto in = source_at(at);
+    auto out = sink_at(at);
+    REQUIRE(in.pollable());
+    CHECK(!in.try_receive());  // lies down
+    const inner::unique_fd file(::open(("/dev/shm/parley." + name.text()).c_str(), O_RDWR));
+    for (const std::uint32_t number : {9U, 15U, 200U, 0xffffffffU}) {
+        REQUIRE(::pwrite(file.get(), &number, sizeof number, 4096 + 12) == sizeof number);
+        REQUIRE(send(out, "x"));
+        CHECK(stolen_signals().empty());
+        CHECK(receive(in).value() == "x");
+        CHECK(!in.try_receive());
+    }
 }
