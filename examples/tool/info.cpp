@@ -209,8 +209,7 @@ int about(const parley::signals& at) {
     if (!seen) return fail_to_open(seen.error(), why);
     line("state",
          seen->alive ? "live" : "stale: its owner is dead; the next receiver takes it over");
-    line("owner", fmt::format("process {} of user {}, mode {:04o}", seen->owner_pid,
-                              seen->owner_uid, seen->mode));
+    line("owner", fmt::format("process {} of user {}", seen->owner_pid, seen->owner_uid));
     line("type", seen->type);
     line("numbers", fmt::format("{}, {} bytes of payload each", fmt::join(seen->numbers, ", "),
                                 seen->payload_bytes));

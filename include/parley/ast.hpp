@@ -112,7 +112,8 @@ private:
     detail::ast_core& core_;
 };
 
-/// While it lives interrupting handlers run in this thread, whatever it does. Nests; one thread.
+/// While it lives interrupting handlers run in this thread, whatever it does. Nests. Start no
+/// thread meanwhile: it would be interrupted too.
 class interruptible {
 public:
     explicit interruptible(trap& t) noexcept : core_(*t.core_) {

@@ -30,6 +30,7 @@ done
 # The kernel chooses a port, the receiver tells which.
 for address in "tcp://127.0.0.1:0" "tcp://localhost:0?no_delay=off"; do
     for file in large empty one odd; do
+        rm -f "$work/recv.err"  # it may still tell the last one's port
         "$tool" recv "$address" --out "$work/out" --timeout 60 2>"$work/recv.err" &
         started=$!
         eventually grep -q 'receiving at tcp://' "$work/recv.err"

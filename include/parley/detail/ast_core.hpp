@@ -44,7 +44,6 @@ struct event {
 
 struct options {
     std::string directory = "/dev/shm";  ///< of the file parley-ast.name
-    unsigned permissions = 0600;         ///< of that file
 };
 
 /// What may run in signal context: no exception leaves it, and nothing is allocated to keep it.
@@ -224,7 +223,7 @@ struct ast_core final : fork_sensitive {
 };
 
 [[nodiscard]] inline post_name ast_post(const std::string& name, const ast::options& o) {
-    return {o.directory, "parley-ast.", name, static_cast<::mode_t>(o.permissions)};
+    return {o.directory, "parley-ast.", name};
 }
 
 }  // namespace detail

@@ -69,7 +69,7 @@ struct post_page {
         store_le(memory.data() + 32, fresh_id());
     }
     /// Errors: corrupt (no post), incompatible (another kind or layout), unsupported (its owner
-    /// cannot be reached from this PID namespace), denied (its owner is another user).
+    /// cannot be reached from this PID namespace).
     [[nodiscard]] result<void> check(kind wanted, const std::string& path, diagnostics& why) const {
         if (load_le<std::uint64_t>(memory.data()) != magic) {
             return why.fail(errc::corrupt, path +
@@ -90,13 +90,6 @@ struct post_page {
                                 " lives in another PID namespace, where signals cannot go both "
                                 "ways; share the namespace, or use shm:// or unix:///");
         }
-        if (uid() != ::getuid()) {
-            return why.fail(errc::denied, "process " + std::to_string(pid()) + ", which owns " +
-                                              path + ", is of user " + std::to_string(uid()) +
-                                              ", this one of user " + std::to_string(::getuid()) +
-                                              "; signals go both ways between processes of one "
-                                              "user only");
-        }
         return {};
     }
 
@@ -106,12 +99,12 @@ private:
     }
 };
 
-/// A post's name.
+/// A post's name. Its file is its user's alone: whoever could write it would say which process is
+/// signalled.
 struct post_name {
     std::string directory;
     std::string prefix;  ///< "parley-signals."
     std::string name;
-    ::mode_t mode = 0600;
 
     [[nodiscard]] std::string path() const { return directory + '/' + prefix + name; }
     [[nodiscard]] result<void> check(diagnostics& why) const {
@@ -160,8 +153,7 @@ struct post_name {
                                     (number == ENOENT ? " (no such directory)" : ""),
                                 number));
     }
-    if (::fchmod(fresh.get(), at.mode) != 0 ||
-        ::ftruncate(fresh.get(), static_cast<off_t>(bytes)) != 0 ||
+    if (::ftruncate(fresh.get(), static_cast<off_t>(bytes)) != 0 ||
         ::pwrite(fresh.get(), page.memory.data(), post_page::bytes, 0) !=
             static_cast<ssize_t>(post_page::bytes)) {
         return why.fail(last_error(), explain("writing " + path, errno));
@@ -183,7 +175,7 @@ struct found_post {
 
     [[nodiscard]] bool owned() const noexcept { return is_locked(file.get(), 0); }
 
-    /// Reads it. would_block: there is none; else as post_page::check.
+    /// Reads it. would_block: there is none; denied (another user's); else as post_page::check.
     [[nodiscard]] result<void> open(const std::string& path, post_page::kind kind,
                                     diagnostics& why) {
         file.reset(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
@@ -191,7 +183,15 @@ struct found_post {
             return why.fail(errc::would_block,
                             "nobody receives at " + path + ": start the receiver, or wait longer");
         }
-        if (!file) return why.fail(last_error(), explain("opening " + path, errno));
+        struct stat s {};
+        if (!file && errno != EACCES) {
+            return why.fail(last_error(), explain("opening " + path, errno));
+        }
+        if (!file || ::fstat(file.get(), &s) != 0 || s.st_uid != ::geteuid()) {
+            return why.fail(errc::denied, path +
+                                              " is of another user; signals go both ways "
+                                              "between processes of one user only");
+        }
         const auto n =
             retried([&] { return ::pread(file.get(), page.memory.data(), post_page::bytes, 0); });
         if (n < 0) return why.fail(last_error(), explain("reading " + path, errno));

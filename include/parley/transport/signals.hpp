@@ -7,7 +7,6 @@
 #include <parley/transport/signals_source.hpp>
 #include <parley/transport/transport.hpp>
 
-#include <charconv>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -19,7 +18,7 @@ inline namespace v1 {
 /// What can be read of a receiver's post by looking on; nothing of it changes.
 struct signals_report {
     bool alive = false;  ///< its receiver lives
-    std::uint32_t owner_pid = 0, owner_uid = 0, mode = 0;
+    std::uint32_t owner_pid = 0, owner_uid = 0;
     std::vector<std::uint32_t> writers;  ///< the processes that send
     std::vector<int> numbers;            ///< of the lanes
     std::size_t payload_bytes = 0;       ///< of one signal
@@ -69,7 +68,6 @@ struct signals {
         std::size_t lanes = 1;                     ///< receiver: numbers, up to 16
         std::size_t lane = 0;                      ///< sender: which one; 0 is the most urgent
         std::size_t payload_bytes = 0;  ///< receiver: of one signal, 1 to 24; 0: what passes here
-        unsigned mode = 0600;           ///< receiver: of the file
         std::string directory = "/dev/shm";  ///< of the file
 
         friend bool operator==(const options&, const options&) = default;
@@ -100,7 +98,7 @@ struct signals {
 
 private:
     [[nodiscard]] detail::post_name post() const {
-        return {with.directory, "parley-signals.", name, static_cast<::mode_t>(with.mode)};
+        return {with.directory, "parley-signals.", name};
     }
     [[nodiscard]] result<void> check_shape(diagnostics& why) const;
     [[nodiscard]] result<sink> try_open_sink(const open_request& request) const;
@@ -135,13 +133,6 @@ inline result<signals> signals::from(const uri& text, diagnostics& why) {
     r.number("lanes", at.with.lanes, 1, detail::signal_lanes_max);
     r.number("lane", at.with.lane, 0, detail::signal_lanes_max - 1);
     r.number("payload_bytes", at.with.payload_bytes, 0, detail::signal_packet::payload_bytes_max);
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants octal digits up to 777");
-        }
-    }
     if (const auto* d = r.option("directory")) at.with.directory = *d;
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
@@ -159,11 +150,6 @@ inline uri signals::to_uri() const {
     number("lanes", &options::lanes);
     number("lane", &options::lane);
     number("payload_bytes", &options::payload_bytes);
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
     if (with.directory != usual.directory) w.option("directory", with.directory);
     return w.done();
 }
@@ -254,14 +240,12 @@ inline result<signals_report> signals::look(diagnostics& why) const {
         return r.error() == errc::would_block ? make_error_code(errc::not_found) : r.error();
     }
     detail::signals_notice notice;
-    struct stat s {};
-    if (!notice.read(found.page) || ::fstat(found.file.get(), &s) != 0) {
+    if (!notice.read(found.page)) {
         return why.fail(errc::corrupt, path + " is a post that no receiver of parley wrote");
     }
     signals_report seen{.alive = found.owned(),
                         .owner_pid = found.page.pid(),
                         .owner_uid = found.page.uid(),
-                        .mode = static_cast<std::uint32_t>(s.st_mode & 0777),
                         .writers = {},
                         .numbers = {notice.numbers.begin(), notice.numbers.begin() + notice.lanes},
                         .payload_bytes = notice.payload_bytes,

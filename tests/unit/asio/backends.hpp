@@ -83,6 +83,15 @@ struct over_uds_pair {
         return opened_pair<T>(parley::uds{});
     }
 };
+/// Before main: every thread of the tests is to block the numbers that ends may claim.
+inline const bool signals_reserved = (parley::reserve_signals(), true);
+struct over_signals {
+    unique_name name{"asio"};
+    template <class T>
+    auto open() {
+        return opened_at<T>(parley::signals{name.text(), {.window = 128}});
+    }
+};
 struct over_uri {
     temporary_directory dir;
     template <class T>
@@ -95,6 +104,7 @@ struct over_uri {
 #define PARLEY_EVERY_BACKEND                                                                     \
     parley_test::over_pipe, parley_test::over_shm, parley_test::over_shm_pair,                   \
         parley_test::over_inproc, parley_test::over_uds_stream, parley_test::over_uds_seqpacket, \
-        parley_test::over_uds_datagram, parley_test::over_uds_pair, parley_test::over_uri
+        parley_test::over_uds_datagram, parley_test::over_uds_pair, parley_test::over_uri,       \
+        parley_test::over_signals
 
 }  // namespace parley_test

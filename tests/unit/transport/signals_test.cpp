@@ -40,7 +40,7 @@ void forge(int number, inner::signal_word w, pid_t pid, uid_t uid, std::string_v
 TEST_CASE("signals: an address prints back to the uri that it comes from") {
     diagnostics why;
     for (const char* text :
-         {"signals://alarms", "signals://a%20b?lanes=3&lane=2&mode=660",
+         {"signals://alarms", "signals://a%20b?lanes=3&lane=2",
           "signals://x?message_bytes_max=100&writers_max=2&window=8&payload_bytes=8&directory=/"
           "tmp"}) {
         const auto at = signals::from(uri(text), why);
@@ -213,8 +213,7 @@ TEST_CASE("signals: posts that no receiver of parley wrote are refused and left 
     inner::post_page page;  // a live owner whose notice is nonsense
     page.sign(inner::post_page::kind::channel);
     std::filesystem::remove(path);
-    const auto file =
-        inner::make_post({"/dev/shm", "parley-signals.", name, 0600}, page, 4096, why);
+    const auto file = inner::make_post({"/dev/shm", "parley-signals.", name}, page, 4096, why);
     REQUIRE(file);
     CHECK(open_sink(signals(name), why).error() == errc::corrupt);
     CHECK(open_source(signals(name), why).error() == errc::in_use);
@@ -227,7 +226,7 @@ TEST_CASE("signals: another user is denied, in words") {
     }
     const watchdog dog("signals: another user");
     const unique_name name("user");
-    auto in = source_at(signals(name, {.mode = 0666}));
+    auto in = source_at(signals(name));
     child c([&] {
         if (::setgid(65534) != 0 || ::setuid(65534) != 0) return 78;
         diagnostics why;
