@@ -202,7 +202,8 @@ result<detail::later<shm::source, Request>> shm::open_source(const Request& requ
     }
     planned.rung_by_signals = with.bell == bell_kind::signal;
     // Whoever may write the segment says which process is signalled: only ourselves may.
-    if (planned.rung_by_signals && (name.empty() || (with.mode & 0022) != 0)) {
+    if (planned.rung_by_signals &&
+        (name.empty() || (with.permissions.mode & 0022) != 0 || !with.permissions.owner.empty())) {
         return why.fail(errc::invalid_argument,
                         "bell=signal wants a name, and a mode by which only its user writes");
     }

@@ -281,11 +281,11 @@ TEST_CASE("signals: a doorbell wants one user, and what it is told of numbers is
     const unique_name name("weapon");
     diagnostics why;
     auto at = rung_by_signals(name);
-    at.with.mode = 0660;
+    at.with.permissions.mode = 0660;
     CHECK(open_source(at, why).error() == errc::invalid_argument);
     CHECK_THAT(why.text(), contains("only its user writes"));
     CHECK(open_source(rung_by_signals(""), why).error() == errc::invalid_argument);
-    at.with.mode = 0600;
+    at.with.permissions.mode = 0600;
     auto in = source_at(at);
     auto out = sink_at(at);
     REQUIRE(in.pollable());
