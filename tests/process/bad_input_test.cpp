@@ -95,6 +95,12 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
     refuses(uri("mq://x?priority=32768"), errc::invalid_argument, "from 0 to 32767");
     refuses(uri("sysv://x?select=two"), errc::invalid_argument, "wants a type, or minus");
     refuses(uri("sysv://x?type=0"), errc::invalid_argument, "from 1 to 2147483647, not '0'");
+    refuses(uri("signals://"), errc::invalid_argument, "position 10: wants a name");
+    refuses(uri("signals://x?lanes=17"), errc::invalid_argument, "from 1 to 16, not '17'");
+    refuses(uri("signals://x?mode=600"), errc::invalid_argument, "unknown option 'mode'");
+    refuses(parley::signals("a/b"), errc::invalid_argument, "no '/'");
+    refuses(parley::signals("x", {.directory = "/nowhere"}), errc::not_found, "/nowhere");
+    refuses(uri("shm://x?bell=gong"), errc::invalid_argument, "wants one of: socket, signal");
     refuses(uri("mq://x?shared=maybe"), errc::invalid_argument, "wants one of: no, yes");
     refuses(shm("x", {.capacity_bytes = 5000}), errc::invalid_argument, "a power of two");
     refuses(shm("x", {.writers_max = 0}), errc::invalid_argument, "1 to 64 lanes");
