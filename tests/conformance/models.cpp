@@ -11,6 +11,8 @@
 #include <parley/transport/shm.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
 #include "support/ports.hpp"
@@ -70,6 +72,22 @@ at_port<parley::tcp> tcp_port(const std::string&, directory&) {
                                              .receive_buffer_bytes = 65536})};
 }
 
+/// Datagrams at a port of their own.
+template <int Family>
+at_port<parley::udp> udp_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>(Family, SOCK_DGRAM);
+    return {port, parley::udp(port->text(), parley::at_most_once{})};
+}
+/// A group of this process at a port of its own.
+at_port<parley::udp_multicast> multicast_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>(AF_INET, SOCK_DGRAM);
+    const auto pid = static_cast<unsigned>(::getpid());
+    const std::string group = "239." + std::to_string(pid >> 16 & 255) + '.' +
+                              std::to_string(pid >> 8 & 255) + '.' + std::to_string(pid & 255);
+    return {port, parley::udp_multicast(group + ':' + std::to_string(port->number()),
+                                        parley::at_most_once{}, {.interface = "lo"})};
+}
+
 std::vector<model> all_models() {
     const parley::pipe::options piped{.message_bytes_max = 110'000};
     using parley::shm;
@@ -121,6 +139,15 @@ std::vector<model> all_models() {
                     using any = parley::any_transport<parley::transport_list<parley::tcp>>;
                     return at_port<any>{port, any(uri("tcp://" + port->text()))};
                 }),
+        by_name("udp", udp_port<AF_INET>),
+        by_name("udp, by uri",
+                [](const std::string&, directory&) {
+                    auto port = std::make_shared<parley_test::reserved_port>(AF_INET, SOCK_DGRAM);
+                    using any = parley::any_transport<parley::transport_list<parley::udp>>;
+                    return at_port<any>{
+                        port, any(uri("udp://" + port->text() + "?delivery=at_most_once"))};
+                }),
+        by_name("udp_multicast", multicast_port),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
@@ -129,7 +156,10 @@ std::vector<model> all_models() {
             [](const std::string& n, directory&) { return faulty<shm>{shm(n, small_segment())}; }),
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
-    if (parley_test::has_ipv6()) all.push_back(by_name("tcp, over IPv6", tcp_port<AF_INET6>));
+    if (parley_test::has_ipv6()) {
+        all.push_back(by_name("tcp, over IPv6", tcp_port<AF_INET6>));
+        all.push_back(by_name("udp, over IPv6", udp_port<AF_INET6>));
+    }
     for (auto& m : all) {
         // What is opened by descriptor belongs to this process from the start.
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";

@@ -10,6 +10,8 @@
 #include <parley/transport/shm.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
 namespace parley {
@@ -17,7 +19,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv>;
+    using list = transport_list<shm, uds, tcp, udp, udp_multicast, pipe, fifo, inproc, mq, sysv>;
 };
 
 }  // namespace v1

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The source over a message queue of the kernel.
+// The source over a message queue of the kernel, or over a socket of datagrams.
 #pragma once
 
 #include <parley/detail/fork.hpp>
@@ -7,16 +7,16 @@
 #include <parley/transport/stream_source.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <string>
-#include <vector>
 
 namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// `Queue` has what the sink asks for, and: receive(record, n, rank), wait_for_message(patience,
-/// until), has_message().
+/// `Queue` has what the sink asks for, and: receive(record, n, rank, may_block),
+/// wait_for_message(patience, until), has_message().
 template <class Queue>
 class queue_source {
 public:
@@ -33,7 +33,7 @@ public:
             return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
         }
         if (c.failed) return c.failed;
-        if (!c.find()) {
+        if (!c.find(false)) {
             c.ready.lower();
             return errc::would_block;
         }
@@ -51,7 +51,7 @@ public:
     result<void> wait(time_point until) {
         core& c = *core_;
         typename Queue::patience p;
-        while (!c.failed && !(c.borrowed ? c.queue.has_message() : c.find())) {
+        while (!c.failed && !(c.borrowed ? c.queue.has_message() : c.find(until == never))) {
             if (!c.borrowed) c.ready.lower();
             if (auto r = c.queue.wait_for_message(p, until); !r) return r;
         }
@@ -81,49 +81,53 @@ public:
 
     /// How many messages were refused so far: of another type, or none of parley's.
     [[nodiscard]] std::uint64_t refused() const noexcept { return core_->refused; }
+    /// How many messages never came; 0 where none can be lost.
+    [[nodiscard]] std::uint64_t lost() const noexcept { return core_->queue.lost(); }
     /// The kernel does not tell; always 0.
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return 0; }
     [[nodiscard]] parley::limits limits() const noexcept {
-        const core& c = *core_;
-        return queue_limits(c.queue.record_bytes_max(), c.options.framed, c.options.shared,
-                            Queue::pollable);
+        return core_->queue.limits(core_->options);
     }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }
 
 protected:
     [[nodiscard]] std::uint32_t rank() const noexcept { return core_->rank; }
+    [[nodiscard]] const Queue& queue() const noexcept { return core_->queue; }
 
 private:
+    using record = typename Queue::record;
+
     struct core final : fork_sensitive {
         core(Queue q, const message_type& t, uri a, queue_options o)
             : queue(std::move(q)),
               type(t),
               address(std::move(a)),
               options(o),
+              message_bytes_max(queue.message_bytes_max(o.framed)),
               memory(std::make_unique_for_overwrite<std::byte[]>(queue.record_bytes_max() + 128)) {
             const auto payload = reinterpret_cast<std::uintptr_t>(memory.get()) + 63 +
                                  Queue::prefix_bytes + header();
-            record = memory.get() + 63 + Queue::prefix_bytes - payload % 64;
+            at = memory.get() + 63 + Queue::prefix_bytes - payload % 64;
         }
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
 
         [[nodiscard]] std::size_t header() const noexcept {
-            return options.framed ? queue_record::header_bytes : 0;
+            return options.framed ? record::header_bytes : 0;
         }
 
         /// True if there is something to say.
-        bool find() {
+        bool find(bool may_block) {
             while (!has_message && !verdict) {
-                const auto n = queue.receive(record, queue.record_bytes_max(), next_rank);
+                const auto n =
+                    queue.receive(at, queue.record_bytes_max(), next_rank, may_block && !end_due);
                 if (n >= 0) {
-                    judge(bytes(record, static_cast<std::size_t>(n)));
+                    judge(static_cast<std::size_t>(n));
                 } else if (errno != EAGAIN) {
                     failed = queue.failure(errno, "receiving from " + address.text(), why);
                     verdict = failed;
-                } else if (!std::exchange(end_due, false) ||
-                           queue_places::has_sender(queue.places(), ended)) {
+                } else if (!std::exchange(end_due, false) || queue.has_sender()) {
                     return false;
                 } else {
                     verdict = errc::closed;
@@ -132,40 +136,49 @@ private:
             return true;
         }
 
-        void judge(bytes packet) {
-            if (!options.framed) return deliver(packet);
-            queue_record head;
-            if (!head.read(packet)) {
-                return refuse(errc::corrupt, "a message of " + std::to_string(packet.size()) +
-                                                 " bytes that no end of parley wrote (?frame=none "
-                                                 "receives those of other programs)");
+        void judge(std::size_t n) {
+            const bytes packet(at, std::min(n, queue.record_bytes_max()));
+            record head;
+            if (n > packet.size() || (options.framed && !head.read(packet))) {
+                return refuse(errc::corrupt, [n] {
+                    return "a message of " + std::to_string(n) +
+                           " bytes that no end of parley wrote (?frame=none receives those of "
+                           "other programs)";
+                });
             }
-            const bytes rest = packet.subspan(queue_record::header_bytes);
-            const std::size_t n = rest.size() - head.trailer;
-            if (head.what == queue_record::kind::end) {
-                if (options.shared) return;  // one of many would hear it
-                ended.push_back(head.sender);
-                end_due = true;
-                // Most of many have left by now.
-                if (ended.size() % 64 == 0) (void)queue_places::has_sender(queue.places(), ended);
-            } else if (!accepts(type, head.tag)) {
-                const auto described = as_text(rest.subspan(n));
-                refuse(errc::incompatible,
-                       type_mismatch(type.description,
-                                     described.empty()
-                                         ? "another type, tag " + std::to_string(head.tag)
-                                         : std::string(described)));
-            } else {
-                deliver(rest.first(n));
+            const bytes rest = packet.subspan(header());
+            const bytes payload = rest.first(rest.size() - head.trailer);
+            const bool wanted = !options.framed || accepts(type, head.tag);
+            if (head.what == record::kind::end && (wanted || !Queue::lossy)) {
+                // Among many receivers only one would hear it.
+                if (Queue::lossy || !options.shared) end_due |= queue.heard_end(head);
+            } else if (!wanted) {
+                refuse(errc::incompatible, [&] {
+                    const auto described = as_text(rest.subspan(payload.size()));
+                    return type_mismatch(type.description,
+                                         described.empty()
+                                             ? "another type, tag " + std::to_string(head.tag)
+                                             : std::string(described));
+                });
+            } else if (payload.size() > message_bytes_max) {
+                refuse(errc::corrupt, [&] {
+                    return "a message of " + std::to_string(payload.size()) + " bytes; at most " +
+                           std::to_string(message_bytes_max) +
+                           " are taken here, see message_bytes_max";
+                });
+            } else if (!options.framed || queue.admit(head)) {
+                deliver(payload);
             }
         }
         void deliver(bytes payload) noexcept {
             message = payload;
             has_message = true;
         }
-        void refuse(errc e, std::string words) {
+        template <class Words>
+        void refuse(errc e, Words words) {
             ++refused;
-            verdict = why.fail(e, "refused at " + address.text() + ": " + std::move(words));
+            if (!queue.tells(e)) return;
+            verdict = why.fail(e, "refused at " + address.text() + ": " + words());
         }
         void show_more() {
             if (shown && (has_message || verdict || end_due)) (void)ready.raise();
@@ -180,12 +193,12 @@ private:
         message_type type;
         uri address;
         queue_options options;
+        std::size_t message_bytes_max;
         diagnostics why;
         readiness ready;
         std::unique_ptr<std::byte[]> memory;
-        std::byte* record = nullptr;
+        std::byte* at = nullptr;  // where a record begins
         bytes message;
-        std::vector<std::uint32_t> ended;  // senders whose end record came and whose mark remains
         error_code verdict, failed;
         std::uint64_t refused = 0;
         std::uint32_t rank = 0, next_rank = 0;
