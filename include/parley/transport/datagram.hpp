@@ -46,23 +46,24 @@ struct datagram_record {
         store_le(to, tag);
         store_le(to + 8, sender);
         store_le(to + 16, number);
-        store_le(to + 24, trailer);
-        to[26] = static_cast<std::byte>(what);
-        to[27] = static_cast<std::byte>(mark);
-        store_le(to + 28, std::uint32_t{0});
+        store_le(to + 24,
+                 trailer | static_cast<std::uint64_t>(what) << 16 | std::uint64_t{mark} << 24);
     }
     /// False if no end of parley wrote these bytes.
-    [[nodiscard]] bool read(bytes from) noexcept {
-        if (from.size() < header_bytes || from[27] != static_cast<std::byte>(mark)) return false;
+    [[nodiscard, gnu::always_inline]] bool read(bytes from) noexcept {
+        if (from.size() < header_bytes) return false;
         tag = load_le<std::uint64_t>(from.data());
         sender = load_le<std::uint64_t>(from.data() + 8);
         number = load_le<std::uint64_t>(from.data() + 16);
-        trailer = load_le<std::uint16_t>(from.data() + 24);
-        what = static_cast<kind>(from[26]);
+        const auto word = load_le<std::uint64_t>(from.data() + 24);
+        trailer = static_cast<std::uint16_t>(word);
+        what = static_cast<kind>(word >> 16 & 0xff);
         const std::size_t rest = from.size() - header_bytes;
-        if (number > number_max || load_le<std::uint32_t>(from.data() + 28) != 0) return false;
+        if (word >> 24 != mark || number > number_max) return false;
+        if (what == kind::message) [[likely]]
+            return trailer <= rest;
         switch (what) {
-            case kind::message: return trailer <= rest;
+            case kind::message: break;
             case kind::end: return rest == 0 && trailer == 0;
             case kind::hello: return trailer == rest;
         }
@@ -79,7 +80,7 @@ public:
     static constexpr std::size_t remembered_max = 1024;
 
     /// Whether a message is newer than all that came of its sender; the gap before it is lost.
-    bool admit(const datagram_record& head) {
+    [[gnu::always_inline]] bool admit(const datagram_record& head) {
         sender& s = of(head.sender);
         if (head.what == datagram_record::kind::hello) return false;
         if (s.ended || head.number < s.next) return ++late_, false;
@@ -108,19 +109,20 @@ private:
         bool ended = false;
     };
 
-    sender& of(std::uint64_t id) {
-        if (last_ == nullptr || id != last_id_) {
-            auto at = all_.find(id);
-            if (at == all_.end()) {
-                if (all_.size() == remembered_max) forget_one();
-                at = all_.emplace(id, sender{}).first;
-                ++alive_;
-            }
-            last_id_ = id;
-            last_ = &at->second;
-        }
+    [[gnu::always_inline]] sender& of(std::uint64_t id) {
+        if (last_ == nullptr || id != last_id_) find(id);
         last_->heard = ++datagrams_;
         return *last_;
+    }
+    [[gnu::noinline]] void find(std::uint64_t id) {
+        auto at = all_.find(id);
+        if (at == all_.end()) {
+            if (all_.size() == remembered_max) forget_one();
+            at = all_.emplace(id, sender{}).first;
+            ++alive_;
+        }
+        last_id_ = id;
+        last_ = &at->second;
     }
     void forget_one() {
         const auto oldest = std::min_element(all_.begin(), all_.end(), [](auto& a, auto& b) {
@@ -173,16 +175,10 @@ public:
 
     /// What the network sent back concerns an earlier datagram, which is lost; the kernel tells it
     /// once, in place of this call.
-    int send(const std::byte* at, std::size_t n, std::uint32_t) noexcept {
-        for (int attempt = 0;; ++attempt) {
-            if (retried([&] { return ::send(fd_.get(), at, n, MSG_DONTWAIT | MSG_NOSIGNAL); }) >=
-                0) {
-                return 0;
-            }
-            const int number = errno;
-            if (number == EAGAIN || number == EBADF || attempt == 3) return number;
-            unreached_ += number == ECONNREFUSED ? 1 : 0;
-        }
+    [[gnu::always_inline]] int send(const std::byte* at, std::size_t n, std::uint32_t) noexcept {
+        if (::send(fd_.get(), at, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) [[likely]]
+            return 0;
+        return send_again(at, n);
     }
     ssize_t receive(std::byte* at, std::size_t n, std::uint32_t&, bool may_block) noexcept {
         const int flags = MSG_TRUNC | (may_block ? 0 : MSG_DONTWAIT);
@@ -212,7 +208,7 @@ public:
     }
     void close() noexcept { fd_.reset(); }
 
-    bool admit(const record& head) {
+    [[gnu::always_inline]] bool admit(const record& head) {
         const bool fresh = senders_.admit(head);
         if (fresh) told_corrupt_ = told_incompatible_ = false;
         return fresh;
@@ -229,6 +225,14 @@ public:
     [[nodiscard]] std::uint64_t unreached() const noexcept { return unreached_; }
 
 private:
+    [[gnu::noinline]] int send_again(const std::byte* at, std::size_t n) noexcept {
+        for (int attempt = 0; attempt < 4 && errno != EAGAIN && errno != EBADF; ++attempt) {
+            unreached_ += errno == ECONNREFUSED ? 1 : 0;
+            if (::send(fd_.get(), at, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) return 0;
+        }
+        return errno;
+    }
+
     unique_fd fd_;
     std::size_t message_bytes_max_, readers_max_;
     datagram_senders senders_;

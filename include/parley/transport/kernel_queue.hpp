@@ -71,17 +71,18 @@ struct queue_record {
     void write(std::byte* to) const noexcept {
         store_le(to, tag);
         store_le(to + 8, sender);
-        store_le(to + 12, trailer);
-        to[14] = static_cast<std::byte>(what);
-        to[15] = static_cast<std::byte>(mark);
+        store_le(to + 12,
+                 trailer | static_cast<std::uint32_t>(what) << 16 | std::uint32_t{mark} << 24);
     }
     /// False if no end of parley wrote these bytes.
-    [[nodiscard]] bool read(bytes from) noexcept {
-        if (from.size() < header_bytes || from[15] != static_cast<std::byte>(mark)) return false;
+    [[nodiscard, gnu::always_inline]] bool read(bytes from) noexcept {
+        if (from.size() < header_bytes) return false;
         tag = load_le<std::uint64_t>(from.data());
         sender = load_le<std::uint32_t>(from.data() + 8);
-        trailer = load_le<std::uint16_t>(from.data() + 12);
-        what = static_cast<kind>(from[14]);
+        const auto rest = load_le<std::uint32_t>(from.data() + 12);
+        trailer = static_cast<std::uint16_t>(rest);
+        what = static_cast<kind>(rest >> 16 & 0xff);
+        if (rest >> 24 != mark) return false;
         if (what == kind::end) return from.size() == header_bytes && trailer == 0;
         return what == kind::message && trailer <= from.size() - header_bytes;
     }

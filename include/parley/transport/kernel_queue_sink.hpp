@@ -78,44 +78,40 @@ public:
     ~queue_sink() { leave(); }
     static constexpr duration linger = std::chrono::seconds(1);
 
-    result<loan> try_loan(std::size_t n) {
+    [[gnu::always_inline]] result<loan> try_loan(std::size_t n) {
         core& c = *core_;
-        if (c.failed) return c.failed;
-        if (n > c.message_bytes_max) {
-            return c.why.fail(errc::message_too_large,
-                              "a message of " + std::to_string(n) + " bytes; " + c.address.text() +
-                                  " takes at most " + std::to_string(c.message_bytes_max) + ": " +
-                                  c.queue.too_large());
+        if (!c.idle || n > c.message_bytes_max || !c.queue.has_room(c.header + n)) [[unlikely]] {
+            if (auto r = c.prepare(n); !r) return r.error();
         }
-        if (c.loaned) {
-            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
-        }
-        c.wanted = c.header() + n;
-        if (auto r = c.make_room(); !r) return r.error();
+        c.idle = false;
         c.loaned = true;
-        return loan(&c, mutable_bytes(c.at + c.header(), n));
+        return loan(&c, mutable_bytes(c.at + c.header, n));
     }
 
-    result<void> try_commit(loan l) {
+    [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.core_ == &c);
         l.core_ = nullptr;
         c.loaned = false;
-        if (c.failed) return c.failed;
-        c.pending_bytes = c.header() + l.bytes_.size();
-        if (c.options.framed) c.write_header(record::kind::message);
-        c.pending = true;
-        if (auto r = c.push(); !r && r.error() != errc::would_block) return r;
+        if (!c.open) [[unlikely]]
+            return c.failed;
+        c.pending_bytes = c.header + l.bytes_.size();
+        if (c.options.framed) [[likely]]
+            c.write_header(record::kind::message);
+        const int e = c.queue.send(c.at, c.pending_bytes, c.options.rank);
+        if (e != 0) [[unlikely]]
+            return c.not_sent(e);
+        c.head.advance();
+        c.idle = true;
         return {};
     }
 
     /// Pushes a message that found no room when it was committed.
-    result<void> flush(time_point until) {
+    [[gnu::always_inline]] result<void> flush(time_point until) {
         core& c = *core_;
-        if (c.failed) return c.failed;
-        if (!c.pending) return {};
-        const auto r = c.wait_until_pushed(until);
-        return !r && r.error() == errc::timed_out ? errc::would_block : r;
+        if (c.idle) [[likely]]
+            return {};
+        return c.flush_rest(until);
     }
 
     result<void> wait(time_point until) {
@@ -185,11 +181,12 @@ private:
               type(t),
               address(std::move(a)),
               options(o),
+              header(o.framed ? record::header_bytes : 0),
               message_bytes_max(queue.message_bytes_max(o.framed)),
               memory(std::make_unique_for_overwrite<std::byte[]>(queue.record_bytes_max() + 128)) {
             // The payload is aligned to 64, with a header and the queue's own prefix before it.
-            const auto payload = reinterpret_cast<std::uintptr_t>(memory.get()) + 63 +
-                                 Queue::prefix_bytes + header();
+            const auto payload =
+                reinterpret_cast<std::uintptr_t>(memory.get()) + 63 + Queue::prefix_bytes + header;
             at = memory.get() + 63 + Queue::prefix_bytes - payload % 64;
             head.tag = type.fingerprint;
             head.sender = place;
@@ -197,10 +194,21 @@ private:
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
 
-        [[nodiscard]] std::size_t header() const noexcept {
-            return options.framed ? record::header_bytes : 0;
+        /// What stands in the way of a loan of n bytes: success if it could be removed.
+        [[gnu::noinline]] result<void> prepare(std::size_t n) {
+            if (failed) return failed;
+            if (n > message_bytes_max) {
+                return why.fail(errc::message_too_large,
+                                "a message of " + std::to_string(n) + " bytes; " + address.text() +
+                                    " takes at most " + std::to_string(message_bytes_max) + ": " +
+                                    queue.too_large());
+            }
+            if (loaned) {
+                return why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+            }
+            wanted = header + n;
+            return make_room();
         }
-
         /// Success, would_block, or the error that ends this sink.
         result<void> make_room() {
             if (auto r = push(); !r) return r;
@@ -216,6 +224,17 @@ private:
             head.advance();
             return {};
         }
+        /// The message that is committed found no room, which is no error, or is refused.
+        [[gnu::noinline]] result<void> not_sent(int e) {
+            if (e != EAGAIN) return fail(e);
+            pending = true;
+            return {};
+        }
+        [[gnu::noinline]] result<void> flush_rest(time_point until) {
+            if (failed) return failed;
+            const auto r = wait_until_pushed(until);
+            return !r && r.error() == errc::timed_out ? errc::would_block : r;
+        }
         result<void> wait_until_pushed(time_point until) {
             typename Queue::patience p;
             for (;;) {
@@ -226,13 +245,12 @@ private:
         }
         void write_header(typename record::kind what) noexcept {
             head.what = what;
-            head.trailer = introduce();
+            head.trailer = introduced ? std::uint16_t{0} : introduce();
             head.write(at);
             pending_bytes += head.trailer;
         }
         /// Writes the type's description behind the first message that leaves room for it.
-        std::uint16_t introduce() noexcept {
-            if (introduced) return 0;
+        [[gnu::noinline]] std::uint16_t introduce() noexcept {
             const auto text = as_bytes(type.description.substr(0, record::trailer_bytes_max));
             const std::size_t whole = pending_bytes + text.size();
             if (whole > queue.record_bytes_max() || !queue.has_room(whole)) return 0;
@@ -253,7 +271,7 @@ private:
             if constexpr (Queue::lossy) {
                 pending = false;
             } else {
-                failed = ec;
+                end_with(ec);
             }
             return ec;
         }
@@ -261,7 +279,11 @@ private:
             ready.reset();
             queue.close();
             pending = false;
-            failed = errc::closed;
+            end_with(errc::closed);
+        }
+        void end_with(error_code ec) noexcept {
+            failed = ec;
+            open = idle = false;
         }
 
         Queue queue;
@@ -270,13 +292,15 @@ private:
         queue_options options;
         diagnostics why;
         readiness ready;
-        std::size_t message_bytes_max;
+        std::size_t header, message_bytes_max;
         std::unique_ptr<std::byte[]> memory;
         std::byte* at = nullptr;  // where a record begins
         record head;
         std::size_t wanted = 0;  // by the last loan
         std::size_t pending_bytes = 0;
         error_code failed;
+        bool open = true;      // not failed
+        bool idle = true;      // open, nothing on loan, nothing pending: ready for a loan
         bool pending = false;  // committed, not in the queue
         bool loaned = false;
         bool introduced = false;
