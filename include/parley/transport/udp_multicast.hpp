@@ -31,7 +31,7 @@ using detail::framing;
 /// `interface` is the one by which members listen and senders send; without it the system's route
 /// to the group decides, which on a host with several is seldom what is meant. `ttl` is how many
 /// networks a message may cross, 1: stay in this one, 0: on this host. With `loopback=off` a
-/// sender's own host gets nothing.
+/// sender's own host gets nothing (but by lo, which brings everything back).
 ///
 /// Thread safety, blocking, lifetime and errors as of udp; and invalid_argument: no multicast
 /// group, or no such interface; in_use: a program that does not share the port has it; not_found:
