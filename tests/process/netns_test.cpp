@@ -29,15 +29,22 @@ bool run(const std::string& command) {
     return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
 }
 
-/// Enters a network namespace of its own, which nothing leads into.
+/// Enters a network namespace of its own, which nothing leads into. Addresses in it need not be
+/// asked for first: nobody else has them.
 bool enter_namespace() {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    return ::unshare(CLONE_NEWNET) == 0 && run("ip link set lo up");
+    return ::unshare(CLONE_NEWNET) == 0 && run("ip link set lo up") &&
+           run("echo 0 >/proc/sys/net/ipv6/conf/default/dad_transmits");
 }
 bool set_up(const std::string& device, const std::string& number) {
     return run("ip address add 10.77.0." + number + "/24 dev " + device) &&
            run("ip -6 address add fd77::" + number + "/64 dev " + device + " nodad") &&
            run("ip link set " + device + " up");
+}
+/// The kernel makes the route to groups of IPv6 a while after both sides of the pair are up.
+void wait_for_groups(const std::string& device) {
+    while (!run("ip -6 route get ff15::77 oif " + device)) {
+    }
 }
 /// Skips with a printed reason where a child said that it had no namespaces.
 bool ran(int status) {
@@ -79,7 +86,7 @@ int receive_all(gate& ready) {
         }
         ready.open();
         std::uint64_t got = 0, next = 0;
-        while (const auto v = in->receive()) {
+        while (const auto v = in->receive(20s)) {
             wrong += *v < next ? 1 : 0;
             next = *v + 1;
             ++got;
@@ -126,6 +133,7 @@ TEST_CASE("network namespaces: joined by a veth, they talk over tcp, udp and mul
             entered.open();
             joined.pass();
             if (!set_up("there", "2")) return no_namespaces;
+            wait_for_groups("there");
             return send_all(ready);
         });
         entered.pass();
