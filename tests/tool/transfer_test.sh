@@ -27,6 +27,20 @@ for address in "shm://$name" "shm://$name?directory=$work&capacity_bytes=4096" \
     for file in large empty one odd; do through "$address" "$work/$file"; done
     through "$address" "$work/odd" --chunk 1000
 done
+# Datagrams that fit into the receive buffer all come; what is lost would be said, with code 3.
+for address in "udp://127.0.0.1:0?delivery=at_most_once" \
+    "udp_multicast://239.77.0.8:0?delivery=at_most_once&interface=lo"; do
+    for file in empty one odd; do
+        "$tool" recv "$address" --out "$work/out" --timeout 60 2>"$work/recv.err" &
+        started=$!
+        eventually grep -q 'receiving at udp' "$work/recv.err"
+        at=$(sed -n 's/.*receiving at //p' "$work/recv.err" | head -n 1)
+        expect 0 "$tool" send "$at" --in "$work/$file" --timeout 60
+        ended 0 "$started"
+        cmp -s "$work/$file" "$work/out" || wrong "$at: $file came out different"
+        rm -f "$work/out"
+    done
+done
 # The kernel chooses a port, the receiver tells which.
 for address in "tcp://127.0.0.1:0" "tcp://localhost:0?no_delay=off"; do
     for file in large empty one odd; do
