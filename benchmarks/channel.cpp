@@ -61,6 +61,7 @@ double rate(Make&& make, std::uint64_t count) {
         [&](bench::signals& s) {
             auto v = std::make_unique<payload<N>>();
             std::memset(v.get(), 1, sizeof *v);
+            if constexpr (requires { way->open_sender(); }) way->open_sender();
             const auto t0 = bench::now_ns();
             for (std::uint64_t i = 0; i < count; ++i) {
                 v->sequence = i;

@@ -45,18 +45,18 @@ public:
         meeting_->receiver_is_there.store(true);
     }
 
-private:
-    struct meeting {
-        std::atomic<bool> receiver_is_there{false};
-        char address[200] = {};  // with the port that the kernel chose
-    };
-
     void open_sender() {
         while (!meeting_->receiver_is_there.load()) ::usleep(100);
         parley::diagnostics why;
         const auto there = Address::from(parley::uri(meeting_->address), why).value();
         out_.emplace(parley::open_sender<T>(there).value());
     }
+
+private:
+    struct meeting {
+        std::atomic<bool> receiver_is_there{false};
+        char address[200] = {};  // with the port that the kernel chose
+    };
 
     Address at_;
     meeting* meeting_;

@@ -94,6 +94,7 @@ head -c 100000 "$whole" >"$work/part"
 file=$work/part sum=$(sha256sum <"$work/part" | cut -d ' ' -f 1) bytes=100000
 for at in 'udp://127.0.0.1:0?delivery=at_most_once' \
     'udp_multicast://239.255.77.2:0?delivery=at_most_once&interface=lo'; do
+    rm -f "$work/port"  # what the one before said
     start=$(now)
     "$tool" recv "$at" --out "$work/out" --timeout 30 2>"$work/port" &
     receiver=$!
