@@ -48,9 +48,10 @@ public:
     ssize_t receive(std::byte* at, std::size_t n, std::uint32_t& priority,
                     bool may_block) noexcept {
         auto* text = reinterpret_cast<char*>(at);
-        const timespec* until = may_block ? nullptr : &long_ago;
-        const auto got =
-            retried([&] { return ::mq_timedreceive(fd_.get(), text, n, &priority, until); });
+        const auto got = retried([&] {
+            return may_block ? ::mq_receive(fd_.get(), text, n, &priority)
+                             : ::mq_timedreceive(fd_.get(), text, n, &priority, &long_ago);
+        });
         if (got < 0 && errno == ETIMEDOUT) errno = EAGAIN;
         return got;
     }
