@@ -4,8 +4,14 @@
 #pragma once
 
 #include <fcntl.h>
+#include <mqueue.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -14,6 +20,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <string>
 
 namespace bare {
 
@@ -66,7 +73,7 @@ private:
 template <class Message>
 class descriptors {
 public:
-    enum class kind { pipe, stream, seqpacket, datagram };
+    enum class kind { pipe, stream, seqpacket, datagram, fifo, tcp, udp };
 
     explicit descriptors(kind k) : kind_(k) {
         int fd[2];
@@ -76,11 +83,14 @@ public:
             case kind::stream: made = ::socketpair(AF_UNIX, SOCK_STREAM, 0, fd); break;
             case kind::seqpacket: made = ::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fd); break;
             case kind::datagram: made = ::socketpair(AF_UNIX, SOCK_DGRAM, 0, fd); break;
+            case kind::fifo: made = open_fifo(fd); break;
+            case kind::tcp: made = connect_tcp(fd); break;
+            case kind::udp: made = connect_udp(fd); break;
         }
         if (made != 0) std::abort();
         in_ = fd[0];
         out_ = fd[1];
-        if (k != kind::pipe) {
+        if (k == kind::stream || k == kind::seqpacket || k == kind::datagram) {
             const int room = 256 << 10;  // as parley: the kernel doubles it
             ::setsockopt(out_, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
         }
@@ -97,8 +107,8 @@ public:
     void send(const Message& v) {
         const auto* at = reinterpret_cast<const std::byte*>(&v);
         for (std::size_t left = sizeof v; left > 0;) {
-            const auto n = kind_ == kind::pipe ? ::write(out_, at, left)
-                                               : ::send(out_, at, left, MSG_NOSIGNAL);
+            const auto n =
+                is_file() ? ::write(out_, at, left) : ::send(out_, at, left, MSG_NOSIGNAL);
             if (n <= 0) std::abort();
             at += n;
             left -= static_cast<std::size_t>(n);
@@ -107,7 +117,7 @@ public:
     void receive(Message& v) {
         auto* at = reinterpret_cast<std::byte*>(&v);
         for (std::size_t left = sizeof v; left > 0;) {
-            const auto n = kind_ == kind::pipe ? ::read(in_, at, left) : ::recv(in_, at, left, 0);
+            const auto n = is_file() ? ::read(in_, at, left) : ::recv(in_, at, left, 0);
             if (n <= 0) std::abort();
             at += n;
             left -= static_cast<std::size_t>(n);
@@ -115,8 +125,108 @@ public:
     }
 
 private:
+    [[nodiscard]] bool is_file() const { return kind_ == kind::pipe || kind_ == kind::fifo; }
+
+    static int open_fifo(int* fd) {
+        const std::string path = "/tmp/bare-" + std::to_string(::getpid());
+        if (::mkfifo(path.c_str(), 0600) != 0) return -1;
+        fd[0] = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        fd[1] = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+        ::unlink(path.c_str());
+        return ::fcntl(fd[0], F_SETFL, 0);
+    }
+    static sockaddr_in bound(int fd) {
+        sockaddr_in at{};
+        at.sin_family = AF_INET;
+        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t n = sizeof at;
+        if (::bind(fd, reinterpret_cast<sockaddr*>(&at), n) != 0 ||
+            ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &n) != 0) {
+            std::abort();
+        }
+        return at;
+    }
+    static int connect_tcp(int* fd) {
+        const int door = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const sockaddr_in at = bound(door);
+        fd[1] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        const int on = 1;
+        if (::listen(door, 1) != 0 ||
+            ::connect(fd[1], reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+            ::setsockopt(fd[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
+            return -1;
+        }
+        fd[0] = ::accept4(door, nullptr, nullptr, SOCK_CLOEXEC);
+        ::close(door);
+        return fd[0] < 0 ? -1 : 0;
+    }
+    static int connect_udp(int* fd) {
+        fd[0] = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        const sockaddr_in at = bound(fd[0]);
+        fd[1] = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        return ::connect(fd[1], reinterpret_cast<const sockaddr*>(&at), sizeof at);
+    }
+
     kind kind_;
     int in_, out_;
+};
+
+/// A POSIX queue of the system's default shape, and blocking calls.
+template <class Message>
+class posix_queue {
+public:
+    posix_queue() {
+        const std::string name = "/bare-" + std::to_string(::getpid());
+        queue_ = ::mq_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, nullptr);
+        mq_attr is{};
+        if (queue_ == -1 || ::mq_unlink(name.c_str()) != 0 || ::mq_getattr(queue_, &is) != 0 ||
+            is.mq_msgsize > static_cast<long>(sizeof room_)) {
+            std::abort();
+        }
+    }
+    posix_queue(const posix_queue&) = delete;
+    posix_queue& operator=(const posix_queue&) = delete;
+    ~posix_queue() { ::mq_close(queue_); }
+
+    void send(const Message& v) {
+        if (::mq_send(queue_, reinterpret_cast<const char*>(&v), sizeof v, 0) != 0) std::abort();
+    }
+    void receive(Message& v) {
+        if (::mq_receive(queue_, room_, sizeof room_, nullptr) != sizeof v) std::abort();
+        std::memcpy(static_cast<void*>(&v), room_, sizeof v);
+    }
+
+private:
+    mqd_t queue_;
+    char room_[65536];
+};
+
+/// A System V queue, and blocking calls.
+template <class Message>
+class sysv_queue {
+public:
+    sysv_queue() : queue_(::msgget(IPC_PRIVATE, IPC_CREAT | 0600)) {
+        if (queue_ == -1) std::abort();
+    }
+    sysv_queue(const sysv_queue&) = delete;
+    sysv_queue& operator=(const sysv_queue&) = delete;
+    ~sysv_queue() { ::msgctl(queue_, IPC_RMID, nullptr); }
+
+    void send(const Message& v) {
+        std::memcpy(room_.message, &v, sizeof v);
+        if (::msgsnd(queue_, &room_, sizeof v, 0) != 0) std::abort();
+    }
+    void receive(Message& v) {
+        if (::msgrcv(queue_, &room_, sizeof v, 0, 0) != sizeof v) std::abort();
+        std::memcpy(static_cast<void*>(&v), room_.message, sizeof v);
+    }
+
+private:
+    int queue_;
+    struct {
+        long type = 1;
+        char message[sizeof(Message)];
+    } room_;
 };
 
 }  // namespace bare

@@ -4,6 +4,7 @@
 
 #include "bare.hpp"
 #include "harness.hpp"
+#include "named.hpp"
 
 #include <parley/channel.hpp>
 #include <parley/transport/all.hpp>
@@ -60,6 +61,7 @@ double rate(Make&& make, std::uint64_t count) {
         [&](bench::signals& s) {
             auto v = std::make_unique<payload<N>>();
             std::memset(v.get(), 1, sizeof *v);
+            if constexpr (requires { way->open_sender(); }) way->open_sender();
             const auto t0 = bench::now_ns();
             for (std::uint64_t i = 0; i < count; ++i) {
                 v->sequence = i;
@@ -196,7 +198,8 @@ void interleaved(const settings& s, A&& ours, B&& bare, Print&& print) {
 }
 
 template <std::size_t N, class MakeOurs, class MakeBare>
-void compare(const settings& s, const char* name, MakeOurs ours, MakeBare bare) {
+void compare(const settings& s, const char* name, MakeOurs ours, MakeBare bare,
+             bool one_way = true) {
     if (s.size != 0 && s.size != N) return;
     const auto trips = count_for([&](auto n) { (void)round_trip<N>(bare, n); }, s.seconds);
     interleaved<bench::latencies>(
@@ -204,12 +207,51 @@ void compare(const settings& s, const char* name, MakeOurs ours, MakeBare bare) 
         [&](const auto& a, const auto& b, const char* place, std::size_t dropped) {
             print_latency(s, name, N, a, b, place, dropped);
         });
+    if (!one_way) return;
     const auto messages = count_for([&](auto n) { (void)rate<N>(bare, n); }, s.seconds);
     interleaved<double>(
         s, [&] { return rate<N>(ours, messages); }, [&] { return rate<N>(bare, messages); },
         [&](const auto& a, const auto& b, const char* place, std::size_t dropped) {
             print_rate(s, name, N, a, b, place, dropped);
         });
+}
+
+/// Those whose ends find each other by a name. What datagrams cost is their round trip: one way
+/// they are lost where they come faster than they are taken.
+template <std::size_t N>
+void named_backends(const settings& s) {
+    const auto wanted = [&](std::string_view name) { return s.only.empty() || s.only == name; };
+    using bench::fresh_name;
+    const auto by_name = [](auto address) {
+        using way = bench::by_name<payload<N>, std::invoke_result_t<decltype(address)>>;
+        return [address] { return std::make_unique<way>(address()); };
+    };
+    using fds = bare::descriptors<payload<N>>;
+    const auto by_hand = [](typename fds::kind k) {
+        return [k] { return std::make_unique<fds>(k); };
+    };
+    if (wanted("fifo")) {
+        compare<N>(s, "fifo", by_name([] { return parley::fifo("/tmp/" + fresh_name()); }),
+                   by_hand(fds::kind::fifo));
+    }
+    if (wanted("tcp")) {
+        compare<N>(s, "tcp", by_name([] { return parley::tcp("127.0.0.1:0"); }),
+                   by_hand(fds::kind::tcp));
+    }
+    if constexpr (N <= 1024) {
+        if (wanted("udp")) {
+            const auto at = [] { return parley::udp("127.0.0.1:0", parley::at_most_once{}); };
+            compare<N>(s, "udp", by_name(at), by_hand(fds::kind::udp), false);
+        }
+        if (wanted("mq")) {
+            compare<N>(s, "mq", by_name([] { return parley::mq(fresh_name()); }),
+                       [] { return std::make_unique<bare::posix_queue<payload<N>>>(); });
+        }
+        if (wanted("sysv")) {
+            compare<N>(s, "sysv", by_name([] { return parley::sysv(fresh_name()); }),
+                       [] { return std::make_unique<bare::sysv_queue<payload<N>>>(); });
+        }
+    }
 }
 
 template <std::size_t N>
@@ -238,6 +280,7 @@ void all_backends(const settings& s) {
     if (wanted("pipe")) {
         compare<N>(s, "pipe", parley_over(parley::pipe{}), by_hand(fds::kind::pipe));
     }
+    named_backends<N>(s);
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ instructions() { # who what: per send and receive in one process; "named" is par
 }
 calls() { # who what: per round trip of two processes, both sides together
     for n in 1000 3000; do
-        strace -f -c -S calls -e trace='read,write,sendto,recvfrom,sendmsg,recvmsg,poll,ppoll,epoll_wait,futex,fcntl,readv,writev' \
+        strace -f -c -S calls -e trace='read,write,sendto,recvfrom,sendmsg,recvmsg,poll,ppoll,epoll_wait,epoll_pwait2,futex,fcntl,readv,writev,mq_timedsend,mq_timedreceive,mq_getsetattr,msgsnd,msgrcv,msgctl,sched_yield' \
             -o "$work/c$n" "$loop" "$1" "$2" $n two >/dev/null 2>&1 || true
         awk '$NF == "total" {t = $3; if ($3 !~ /^[0-9]+$/ || NF < 5) t = $(NF - 2); print $4}' \
             "$work/c$n" >"$work/n$n"
@@ -34,7 +34,7 @@ calls() { # who what: per round trip of two processes, both sides together
 
 printf '%-16s %28s %10s %34s\n' backend 'instructions: parley / bare' more \
     'calls a round trip: parley / bare'
-for what in shm pipe stream seqpacket datagram; do
+for what in shm pipe stream seqpacket datagram fifo tcp udp mq sysv; do
     p=$(instructions parley $what) b=$(instructions bare $what)
     if [ $what = shm ]; then
         cp=- cb=-

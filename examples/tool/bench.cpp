@@ -12,6 +12,8 @@
 #include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <sched.h>
@@ -95,6 +97,25 @@ struct figures {
     }
 };
 
+/// How many messages go one way before an answer is waited for, where too many would be lost.
+constexpr std::uint64_t lossy_burst = 16;
+
+/// Where nobody waits for a receiver: asks until the other side answers.
+template <class Address>
+parley::result<void> meet(ends<Address>& e) {
+    using namespace std::chrono_literals;
+    const std::byte knock[1]{};
+    for (int i = 0; i < 500; ++i) {
+        if (auto r = e.out.send(payload(knock)); !r) return r;
+        if (e.in.borrow(20ms)) {
+            while (e.in.borrow(50ms)) {  // the answers to earlier ones
+            }
+            return {};
+        }
+    }
+    return parley::errc::timed_out;
+}
+
 /// Side 1: sends back what comes; an empty message begins the one-way run, whose end is told.
 template <class Address>
 void answer(ends<Address>& e) {
@@ -111,7 +132,9 @@ void answer(ends<Address>& e) {
 template <class Address>
 parley::result<void> ask(ends<Address>& e, payload message) {
     if (auto r = e.out.send(message); !r) return r;
-    auto m = e.in.borrow();
+    using namespace std::chrono_literals;
+    const bool lossy = parley::lossy_transport<Address>;
+    auto m = e.in.borrow(lossy ? parley::deadline(10s) : parley::deadline(parley::never));
     if (!m) return m.error();
     return {};
 }
@@ -143,6 +166,10 @@ parley::result<void> measure_rate(ends<Address>& e, payload message, double seco
     std::uint64_t n = 0;
     const auto start = parley::clock::now();
     while (n % 64 != 0 || parley::clock::now() - start < length) {
+        if (parley::lossy_transport<Address> && n % lossy_burst == 0 && n > 0) {
+            if (auto r = ask(e, {}); !r) return r;  // the end of this one, the begin of the next
+            if (auto r = ask(e, {}); !r) return r;
+        }
         if (auto r = e.out.send(message); !r) return r;
         ++n;
     }
@@ -182,6 +209,10 @@ int drive(route<Address>& r, const bench_options& o, figures& f) {
     if (o.size > most) {
         return fail(wrong_usage, fmt::format("--size {}: a message over {} has at most {} bytes",
                                              o.size, o.address, most));
+    }
+    if constexpr (parley::lossy_transport<Address>) {
+        const auto met = meet(*mine);
+        if (!met) return fail_to_open(met.error(), mine->in.why());
     }
     f.cores[0] = pin(0);
     const std::vector<std::byte> message(o.size, std::byte{42});
@@ -256,32 +287,50 @@ parley::result<Address> renamed(const parley::uri& at, std::string_view suffix,
         parley::uri{fmt::format("{}://{}{}", at.scheme(), body, text.substr(question))}, why);
 }
 
-/// Of this host, with a free port of its own in place of the given address. A socket that does not
-/// listen keeps the port until the end of the program; a receiver may listen there nevertheless.
-template <>
-parley::result<parley::tcp> renamed<parley::tcp>(const parley::uri& at, std::string_view,
-                                                 parley::diagnostics& why) {
+/// `host` with a free port of its own. A socket that does not listen, of datagrams one at another
+/// address of this host, keeps the port until the end of the program; a receiver may have it
+/// nevertheless.
+template <class Address>
+parley::result<Address> with_own_port(const parley::uri& at, const std::string& host, int type,
+                                      parley::diagnostics& why) {
     const std::string& text = at.text();
     const auto question = std::min(text.find('?'), text.size());
-    auto own = parley::tcp::from(
-        parley::uri{"tcp://" + std::string(text.find("://[") == 3 ? "[::1]" : "127.0.0.1") + ":0" +
-                    text.substr(question)},
-        why);
+    auto own = Address::from(
+        parley::uri{fmt::format("{}://{}:0{}", Address::scheme, host, text.substr(question))}, why);
     if (!own) return own;
     parley::detail::host_port where;
-    (void)where.assign(own->at);
+    (void)where.assign(type == SOCK_DGRAM ? "127.0.0.2:0" : own->at);
     const auto all = parley::detail::resolve(where, true, why);
     if (!all) return all.error();
-    parley::detail::unique_fd fd(::socket(all->front().family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const int on = 1;
+    parley::detail::unique_fd fd(::socket(all->front().family(), type | SOCK_CLOEXEC, 0));
+    const int on = type == SOCK_STREAM ? 1 : 0;
     if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
         ::bind(fd.get(), all->front().get(), all->front().length) != 0) {
         return why.fail(parley::from_errno(errno), "no free port of this host");
     }
-    where.port = parley::detail::ip_address::of(fd.get(), &::getsockname).port();
-    own->at = where.text();
+    const auto port = parley::detail::ip_address::of(fd.get(), &::getsockname).port();
+    own->at = fmt::format("{}:{}", host, port);
     (void)fd.release();
     return own;
+}
+std::string loopback_of(const parley::uri& at) {
+    return at.text().find("://[") != std::string::npos ? "[::1]" : "127.0.0.1";
+}
+template <>
+parley::result<parley::tcp> renamed<parley::tcp>(const parley::uri& at, std::string_view,
+                                                 parley::diagnostics& why) {
+    return with_own_port<parley::tcp>(at, loopback_of(at), SOCK_STREAM, why);
+}
+template <>
+parley::result<parley::udp> renamed<parley::udp>(const parley::uri& at, std::string_view,
+                                                 parley::diagnostics& why) {
+    return with_own_port<parley::udp>(at, loopback_of(at), SOCK_DGRAM, why);
+}
+template <>
+parley::result<parley::udp_multicast> renamed<parley::udp_multicast>(const parley::uri& at,
+                                                                     std::string_view,
+                                                                     parley::diagnostics& why) {
+    return with_own_port<parley::udp_multicast>(at, "239.255.77.1", SOCK_DGRAM, why);
 }
 
 template <class Address>
@@ -306,6 +355,8 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::shm::scheme) return bench_over<parley::shm>(o);
     if (scheme == parley::uds::scheme) return bench_over<parley::uds>(o);
     if (scheme == parley::tcp::scheme) return bench_over<parley::tcp>(o);
+    if (scheme == parley::udp::scheme) return bench_over<parley::udp>(o);
+    if (scheme == parley::udp_multicast::scheme) return bench_over<parley::udp_multicast>(o);
     if (scheme == parley::pipe::scheme) return bench_over<parley::pipe>(o);
     if (scheme == parley::fifo::scheme) return bench_over<parley::fifo>(o);
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
@@ -313,8 +364,8 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::sysv::scheme) return bench_over<parley::sysv>(o);
     if (scheme == parley::signals::scheme) return bench_over<parley::signals>(o);
     return fail(wrong_usage,
-                fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, pipe:, fifo:, "
-                            "inproc:, mq:, sysv: or signals:",
+                fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, udp:, udp_multicast:, "
+                            "pipe:, fifo:, inproc:, mq:, sysv: or signals:",
                             o.address));
 }
 

@@ -13,6 +13,8 @@
 #include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <limits>
@@ -33,7 +35,7 @@ void print_limits(const parley::limits& l) {
                                 l.successors ? "; others may come after an end" : ""));
     line("in place", l.in_place ? "yes: a loan is the memory that the receiver sees"
                                 : "no: messages are copied by the kernel");
-    line("lossy", l.lossy ? "yes" : "no");
+    line("lossy", l.lossy ? "yes; the receiver counts what was lost" : "no");
     if (l.persistent)
         line("persistent", "yes: messages wait in the kernel when both ends are gone");
     line("peer loss", l.reports_peer_loss ? "reported" : "not noticed");
@@ -162,6 +164,38 @@ int about(const parley::tcp& at) {
     return ok;
 }
 
+int about(const parley::udp& at) {
+    parley::diagnostics why;
+    const parley::udp named = at.delivered({});
+    auto seen = parley::open_receiver<parley::any_message>(named, parley::expired, &why);
+    if (seen) {
+        line("state", "nobody receives there, as far as this host can tell");
+    } else {
+        line("state",
+             seen.error() == parley::errc::in_use ? "somebody receives there" : why.text());
+    }
+    if (!at.delivery) line("guarantee", "none: an end opens only with ?delivery=at_most_once");
+    if (!seen) {
+        parley::udp other = named;
+        other.at = "127.0.0.1:0";
+        seen = parley::open_receiver<parley::any_message>(other, parley::expired, &why);
+        if (!seen) return fail_to_open(seen.error(), why);
+    }
+    print_limits(seen->limits());
+    return ok;
+}
+
+int about(const parley::udp_multicast& at) {
+    parley::diagnostics why;
+    const auto member =
+        parley::open_receiver<parley::any_message>(at.delivered({}), parley::expired, &why);
+    if (!member) return fail_to_open(member.error(), why);
+    line("state", "this host can be a member; who else is, nobody knows");
+    if (!at.delivery) line("guarantee", "none: an end opens only with ?delivery=at_most_once");
+    print_limits(member->limits());
+    return ok;
+}
+
 int about(const parley::pipe& at) {
     line("owner", "none: a pipe of the kernel, inherited or made by make_channel");
     parley::pipe other = at;
@@ -262,6 +296,8 @@ int run_info(const std::string& address) {
     if (scheme == parley::shm::scheme) return info<parley::shm>(address);
     if (scheme == parley::uds::scheme) return info<parley::uds>(address);
     if (scheme == parley::tcp::scheme) return info<parley::tcp>(address);
+    if (scheme == parley::udp::scheme) return info<parley::udp>(address);
+    if (scheme == parley::udp_multicast::scheme) return info<parley::udp_multicast>(address);
     if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
     if (scheme == parley::fifo::scheme) return info<parley::fifo>(address);
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
@@ -269,7 +305,8 @@ int run_info(const std::string& address) {
     if (scheme == parley::sysv::scheme) return info<parley::sysv>(address);
     if (scheme == parley::signals::scheme) return info<parley::signals>(address);
     return fail(wrong_usage, fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, "
-                                         "pipe:, fifo:, inproc:, mq:, sysv: or signals:",
+                                         "udp:, udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv: "
+                                         "or signals:",
                                          address));
 }
 

@@ -12,6 +12,8 @@ constexpr const char* footer = R"(Addresses:
   shm://NAME                       shared memory, /dev/shm/parley.NAME
   unix:///PATH  unix://@ABSTRACT   sockets; ?type=stream|seqpacket|datagram
   tcp://HOST:PORT  tcp://[::1]:7   between hosts; to a receiver, port 0 is a free one, no host all
+  udp://HOST:PORT  udp_multicast://GROUP:PORT   datagrams, with ?delivery=at_most_once: recv says
+                                   how many were lost; multicast with &interface=eth0
   fifo:///PATH                     a named pipe
   pipe:?fd=N                       a pipe that this process inherited
   signals://NAME                   real-time signals between processes of one user
@@ -28,7 +30,7 @@ Examples:
 
 Exit codes:
   0  done              1  wrong usage, or an address that means nothing
-  2  cannot open       3  the peer was lost (killed, or it left before the end)
+  2  cannot open       3  the peer was lost (killed, or it left before the end), or messages
   4  timed out         5  refused: another message type, or bytes that are no message
   6  a file or stdout failed        128+n  ended by signal n, in good order)";
 

@@ -83,7 +83,11 @@ int run_recv(const recv_options& o) {
     if (const int e = to.truncate(); e != 0) {
         return fail(file_failed, fmt::format("emptying {}: {}", o.out, strerror(e)));
     }
-    const int code = transfer(*in, to, o);
+    int code = transfer(*in, to, o);
+    if (in->lost() > 0) {
+        const int lost = fail(peer_lost, fmt::format("{} messages were lost", in->lost()));
+        if (code == ok) code = lost;
+    }
     in->close(parley::expired);
     if (const int e = to.close(); e != 0) {
         return fail(file_failed, fmt::format("writing {}: {}", o.out, strerror(e)));

@@ -210,6 +210,14 @@ public:
     }
     /// How many senders died so far without closing.
     [[nodiscard]] std::uint64_t peers_lost() const { return this->core_->end().peers_lost(); }
+    /// How many messages of its senders never came; 0 where none can be lost.
+    [[nodiscard]] std::uint64_t lost() const {
+        if constexpr (requires { this->core_->end().lost(); }) {
+            return this->core_->end().lost();
+        } else {
+            return 0;
+        }
+    }
 
 private:
     using view = typename Address::source::view;

@@ -233,6 +233,14 @@ public:
     [[nodiscard]] result<int> pollable() { return source_.pollable(); }
     /// How many senders died so far without closing.
     [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
+    /// How many messages of its senders never came; 0 where none can be lost.
+    [[nodiscard]] std::uint64_t lost() const {
+        if constexpr (counting_source<source_type>) {
+            return source_.lost();
+        } else {
+            return 0;
+        }
+    }
     [[nodiscard]] parley::limits limits() const { return source_.limits(); }
     [[nodiscard]] const diagnostics& why() const { return source_.why(); }
     [[nodiscard]] uri address() const { return source_.address(); }
@@ -298,6 +306,21 @@ template <class T, transport Address>
     auto s = at.open_source({codec<T>::type, d.at(), why != nullptr ? why : &unasked});
     if (!s) return s.error();
     return receiver<T, Address>(std::move(*s));
+}
+
+/// The same with a guarantee, where messages may be lost and an open without one is refused:
+/// `open_sender<tick>(udp{"127.0.0.1:7001"}, at_most_once{})`.
+template <class T, lossy_transport Address>
+[[nodiscard]] result<sender<T, Address>> open_sender(const Address& at, at_most_once how,
+                                                     deadline d = never,
+                                                     diagnostics* why = nullptr) {
+    return open_sender<T>(at.delivered(how), d, why);
+}
+template <class T, lossy_transport Address>
+[[nodiscard]] result<receiver<T, Address>> open_receiver(const Address& at, at_most_once how,
+                                                         deadline d = never,
+                                                         diagnostics* why = nullptr) {
+    return open_receiver<T>(at.delivered(how), d, why);
 }
 
 /// Both ends of a new channel: `auto [tx, rx] = make_channel<tick>(pipe{}).value();`

@@ -6,6 +6,7 @@
 #include <parley/ast.hpp>
 #include <parley/base/assert.hpp>
 #include <parley/base/bytes.hpp>
+#include <parley/base/delivery.hpp>
 #include <parley/base/error.hpp>
 #include <parley/base/limits.hpp>
 #include <parley/base/random.hpp>

@@ -12,6 +12,8 @@
 #include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
 #include "support/ports.hpp"
@@ -95,6 +97,47 @@ std::vector<model> signal_models() {
     return all;
 }
 
+/// Datagrams at a port of their own.
+template <int Family>
+at_port<parley::udp> udp_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>(Family, SOCK_DGRAM);
+    return {port, parley::udp(port->text(), parley::at_most_once{})};
+}
+/// A group of this process at a port of its own.
+at_port<parley::udp_multicast> multicast_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>(AF_INET, SOCK_DGRAM);
+    const auto pid = static_cast<unsigned>(::getpid());
+    const std::string group = "239." + std::to_string(pid >> 16 & 255) + '.' +
+                              std::to_string(pid >> 8 & 255) + '.' + std::to_string(pid & 255);
+    return {port, parley::udp_multicast(group + ':' + std::to_string(port->number()),
+                                        parley::at_most_once{}, {.interface = "lo"})};
+}
+
+std::vector<model> network_models() {
+    using any = parley::any_transport<parley::transport_list<parley::tcp, parley::udp>>;
+    std::vector<model> all{
+        by_name("tcp", tcp_port<AF_INET>),
+        by_name("tcp, by uri",
+                [](const std::string&, directory&) {
+                    auto port = std::make_shared<parley_test::reserved_port>();
+                    return at_port<any>{port, any(uri("tcp://" + port->text()))};
+                }),
+        by_name("udp", udp_port<AF_INET>),
+        by_name("udp, by uri",
+                [](const std::string&, directory&) {
+                    auto port = std::make_shared<parley_test::reserved_port>(AF_INET, SOCK_DGRAM);
+                    const std::string at = "udp://" + port->text() + "?delivery=at_most_once";
+                    return at_port<any>{port, any(uri(at))};
+                }),
+        by_name("udp_multicast", multicast_port),
+    };
+    if (parley_test::has_ipv6()) {
+        all.push_back(by_name("tcp, over IPv6", tcp_port<AF_INET6>));
+        all.push_back(by_name("udp, over IPv6", udp_port<AF_INET6>));
+    }
+    return all;
+}
+
 std::vector<model> all_models() {
     const parley::pipe::options piped{.message_bytes_max = 110'000};
     using parley::shm;
@@ -139,13 +182,6 @@ std::vector<model> all_models() {
                 [](const std::string&, directory& d) {
                     return parley::fifo(d / "f", {.message_bytes_max = 110'000});
                 }),
-        by_name("tcp", tcp_port<AF_INET>),
-        by_name("tcp, by uri",
-                [](const std::string&, directory&) {
-                    auto port = std::make_shared<parley_test::reserved_port>();
-                    using any = parley::any_transport<parley::transport_list<parley::tcp>>;
-                    return at_port<any>{port, any(uri("tcp://" + port->text()))};
-                }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
@@ -154,7 +190,7 @@ std::vector<model> all_models() {
             [](const std::string& n, directory&) { return faulty<shm>{shm(n, small_segment())}; }),
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
-    if (parley_test::has_ipv6()) all.push_back(by_name("tcp, over IPv6", tcp_port<AF_INET6>));
+    for (auto& m : network_models()) all.push_back(std::move(m));
     for (auto& m : all) {
         // What is opened by descriptor belongs to this process from the start.
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";

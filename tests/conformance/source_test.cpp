@@ -14,9 +14,11 @@ TEST_CASE("transport: try_receive gives each message whole, once, in the order o
         auto& in = both.source;
         const std::uint64_t count = 20'000 / static_cast<unsigned>(parley_test::slowness());
         const std::size_t most = std::min<std::size_t>(out.limits().message_bytes_max, 3000);
+        pace p(out);
         worker sender([&, &sink = out] {
             parley::random r(7);
             for (std::uint64_t i = 0; i < count; ++i) {
+                p.before_send();
                 const auto n = r.below(r.below(10) == 0 ? most : 100);
                 if (const auto sent = send(sink, n, i); !sent) return (void)expect(false);
             }
@@ -29,10 +31,12 @@ TEST_CASE("transport: try_receive gives each message whole, once, in the order o
                 FAIL_CHECK("message " << i);
                 break;
             }
+            p.received();
         }
         CHECK(error_of(receive(in)) == errc::closed);
         sender.join();
         CHECK(in.peers_lost() == 0);
+        CHECK(in.lost() == 0);
     });
 }
 
@@ -45,11 +49,13 @@ TEST_CASE("transport: several senders are each in order, and all arrives") {
         const std::uint64_t count = 4000 / static_cast<unsigned>(parley_test::slowness());
         std::vector<std::unique_ptr<worker>> all;
         std::vector<any_sink> sinks;
+        pace p(both.sink);
         sinks.push_back(std::move(both.sink));
         while (sinks.size() < senders) sinks.push_back(at->sender());
         for (std::size_t s = 0; s < senders; ++s) {
             all.push_back(std::make_unique<worker>([&, s, sink = std::move(sinks[s])]() mutable {
                 for (std::uint64_t i = 0; i < count; ++i) {
+                    p.before_send();
                     parley::deadline d = parley::never;
                     auto l = parley::drive::loan(sink, 16 + i % 50, d);
                     if (!l) return (void)expect(false);
@@ -72,6 +78,7 @@ TEST_CASE("transport: several senders are each in order, and all arrives") {
             REQUIRE(parley::load_le<std::uint64_t>(msg->bytes().data() + 8) == next[s]);
             REQUIRE(msg->bytes().size() == 16 + next[s] % 50);
             ++next[s];
+            p.received();
         }
         CHECK(error_of(receive(both.source)) == errc::closed);
         for (auto& w : all) w->join();
@@ -176,7 +183,7 @@ TEST_CASE("transport: ends of different types refuse each other and name both") 
             CHECK(error_of(receive(both->source)) == errc::incompatible);
             words = both->source.why().text();
             // The sender sees the hang-up, where there is one.
-            for (int i = 0; i < 100 && !both->sink.limits().persistent; ++i) {
+            for (int i = 0; i < 100 && hears_of_receiver(both->sink); ++i) {
                 if (auto r = send(both->sink, 8, 1); !r) {
                     const bool told = r.error() == errc::incompatible;
                     CHECK((told || r.error() == parley::condition::gone));

@@ -257,9 +257,20 @@ template <class T>
     return r ? parley::error_code() : r.error();
 }
 
+/// Whether a sender meets a full channel: what may lose messages never says that it is.
+[[nodiscard]] inline bool fills_up(const any_sink& s) { return !s.limits().lossy; }
+
+/// Whether a sender waits for its receiver, and learns that it went: not where what is sent stays,
+/// nor where it may be lost.
+[[nodiscard]] inline bool hears_of_receiver(const any_sink& s) {
+    return !s.limits().persistent && !s.limits().lossy;
+}
+
 /// Sends until the channel is full; how many messages it took. Message i has seed i.
+/// What is never full takes a few.
 [[nodiscard]] inline std::uint64_t fill_up(any_sink& s, std::size_t n) {
     for (std::uint64_t i = 0;; ++i) {
+        if (i == 5 && !fills_up(s)) return i;
         if (auto r = send(s, n, i, parley::expired); !r) {
             REQUIRE(r.error() == errc::would_block);
             return i;
@@ -270,6 +281,25 @@ template <class T>
 [[nodiscard]] inline std::size_t handy(const any_sink& s) {
     return std::min<std::size_t>(s.limits().message_bytes_max, 1000);
 }
+
+/// Keeps senders close to their receiver where the way would lose what is too much for it: nothing
+/// is lost then between two threads of one host. Elsewhere nothing is held up.
+class pace {
+public:
+    explicit pace(const any_sink& s) : bounded_(!fills_up(s)) {}
+
+    void before_send() {
+        const auto mine = sent_.fetch_add(1);
+        while (bounded_ && mine > received_.load() + ahead_max) std::this_thread::yield();
+    }
+    void received() { received_.fetch_add(1); }
+
+private:
+    static constexpr std::uint64_t ahead_max = 16;
+
+    bool bounded_;
+    std::atomic<std::uint64_t> sent_{0}, received_{0};
+};
 
 /// A thread that a test can wait for until the kernel says it sleeps.
 class worker {

@@ -87,6 +87,10 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
     refuses(uri("unix://@x?type=pigeon"), errc::invalid_argument, "stream, seqpacket, datagram");
     refuses(uri("tcp://::1:7000"), errc::invalid_argument, "position 6");
     refuses(uri("tcp://localhost:http"), errc::invalid_argument, "a port from 0 to 65535");
+    refuses(uri("udp://127.0.0.1:7001"), errc::invalid_argument, "?delivery=at_most_once");
+    refuses(uri("udp://h:7001?delivery=surely"), errc::invalid_argument, "wants one of: at_most_");
+    refuses(uri("udp_multicast://10.0.0.1:7?delivery=at_most_once"), errc::invalid_argument,
+            "no multicast group");
     refuses(uri("pipe:?fd=-1"), errc::invalid_argument, "wants a whole number");
     refuses(uri("pipe://name"), errc::invalid_argument, "a pipe has no name");
     refuses(uri("inproc://"), errc::invalid_argument, "wants a name");
@@ -185,6 +189,25 @@ TEST_CASE("bad input: a tcp port of another program is in_use, and a silent one 
         break;
     }
     CHECK_THAT(out.why().text(), contains("the receiver is gone"));
+}
+
+TEST_CASE("bad input: a udp port of another program is in_use, a privileged one is denied") {
+    const watchdog dog("a udp port in use");
+    using parley::at_most_once;
+    auto in = parley::open_receiver<number>(parley::udp("127.0.0.1:0"), at_most_once{}).value();
+    refuses(in.address(), errc::in_use, "choose another port");
+    refuses(uri("udp://192.0.2.1:7001?delivery=at_most_once"), errc::invalid_argument,
+            "no address of this host");
+    int first = 0;
+    std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> first;
+    if (first < 2) return;
+    as_nobody([] {
+        diagnostics why;
+        const parley::udp low("127.0.0.1:1", at_most_once{});
+        const auto refused = parley::open_receiver<number>(low, 0s, &why);
+        return fails(why, !refused && refused.error() == errc::denied, "CAP_NET_BIND_SERVICE") ? 0
+                                                                                               : 1;
+    });
 }
 
 TEST_CASE("bad input: another user's segment can be neither used nor replaced") {

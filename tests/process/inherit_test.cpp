@@ -137,6 +137,7 @@ TEST_CASE("fork: a sender's death is seen while a forked child of it sleeps") {
         });
         if (!in) in.emplace(source_of(m, *at, both));
         CHECK(receives(*in, 10, 1));
+        if (in->limits().lossy) return;  // nobody there tells of a death
         if (!in->limits().reports_peer_loss) {  // nobody takes the sleeper for a sender
             REQUIRE(at->sender().close(parley::never));
             CHECK(error_of(receive(*in)) == errc::closed);

@@ -13,22 +13,28 @@
 namespace parley_test {
 
 /// A free port of the loopback address. A socket keeps it without listening, so the kernel chooses
-/// it for nobody, while a receiver (which sets SO_REUSEADDR) may listen there, and again.
+/// it for nobody, while a receiver (which sets SO_REUSEADDR) may listen there, and again. Of
+/// datagrams (SOCK_DGRAM) it keeps the same port of 127.0.0.2, beside which the kernel chooses it
+/// for no sender either.
 class reserved_port {
 public:
-    explicit reserved_port(int family = AF_INET) : family_(family) {
-        fd_ = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    explicit reserved_port(int text_family = AF_INET, int type = SOCK_STREAM)
+        : family_(text_family) {
+        const int family = type == SOCK_DGRAM ? AF_INET : text_family;
+        fd_ = ::socket(family, type | SOCK_CLOEXEC, 0);
         const int on = 1;
         sockaddr_in6 six{};
         six.sin6_family = AF_INET6;
         six.sin6_addr = IN6ADDR_LOOPBACK_INIT;
         sockaddr_in four{};
         four.sin_family = AF_INET;
-        four.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        four.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (type == SOCK_DGRAM ? 1 : 0));
         auto* at = family == AF_INET6 ? reinterpret_cast<sockaddr*>(&six)
                                       : reinterpret_cast<sockaddr*>(&four);
         socklen_t n = family == AF_INET6 ? sizeof six : sizeof four;
-        if (fd_ < 0 || ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        if (fd_ < 0 ||
+            (type == SOCK_STREAM &&
+             ::setsockopt(fd_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0) ||
             ::bind(fd_, at, n) != 0 || ::getsockname(fd_, at, &n) != 0) {
             const int number = errno;
             if (fd_ >= 0) ::close(fd_);

@@ -140,6 +140,22 @@ expect 0 "$tool" clean "$queue"
 said "removed $queue"
 [ ! -e "$work/parley-sysv.$name" ] || wrong "the name of the queue is left"
 
+expect 0 "$tool" info 'udp://127.0.0.1:0'
+said 'only with ?delivery=at_most_once'
+said 'up to 65475 bytes'
+expect 0 "$tool" info 'udp_multicast://239.77.0.9:0?interface=lo&delivery=at_most_once'
+said 'the receiver counts what was lost'
+expect 1 "$tool" info 'udp_multicast://127.0.0.1:0'
+said 'no multicast group'
+
+for address in 'udp:?delivery=at_most_once' 'udp://[::1]:0?delivery=at_most_once' \
+    'udp_multicast:?delivery=at_most_once&interface=lo'; do
+    [ -e /proc/sys/net/ipv6 ] || [ "$address" = "${address#*::1}" ] || continue
+    expect 0 "$tool" bench "$address" --seconds 0.02 --json
+    said '"p99_us"'
+done
+expect 1 "$tool" bench udp:
+said 'at_most_once'
 for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc: mq: sysv: signals:; do
     expect 0 "$tool" bench "$address" --seconds 0.02 --json
     said '"p99_us"'

@@ -17,7 +17,7 @@ struct limits {
     std::size_t writers_max = 1;    ///< senders that may be open at once
     std::size_t readers_max = 1;    ///< receivers that may be open at once
     bool in_place = false;          ///< a loan is the memory that the reader sees
-    bool lossy = false;             ///< may lose messages (never silently: they are counted)
+    bool lossy = false;             ///< may lose messages, and counts them: lost()
     bool persistent = false;        ///< messages outlive both processes
     bool pollable = true;           ///< pollable() gives a descriptor
     bool reports_peer_loss = true;  ///< the death of the other side is noticed

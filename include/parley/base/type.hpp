@@ -24,7 +24,7 @@ inline constexpr message_type any_type{0, "any type", 64};
 
 /// True if a receiver of type `in` may read what a sender of type `out` wrote.
 [[nodiscard]] constexpr bool accepts(const message_type& in, std::uint64_t out) noexcept {
-    return in.fingerprint == 0 || in.fingerprint == out;
+    return in.fingerprint == out || in.fingerprint == 0;
 }
 
 /// One sentence that names both types, for diagnostics.

@@ -117,6 +117,7 @@ public:
         return real_.close(until);
     }
     [[nodiscard]] std::uint64_t peers_lost() const { return real_.peers_lost(); }
+    [[nodiscard]] std::uint64_t lost() const requires counting_source<S> { return real_.lost(); }
     [[nodiscard]] parley::limits limits() const { return real_.limits(); }
     [[nodiscard]] const diagnostics& why() const { return real_.why(); }
     [[nodiscard]] uri address() const { return real_.address(); }

@@ -11,6 +11,8 @@
 #include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
 namespace parley {
@@ -18,7 +20,8 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, signals>;
+    using list =
+        transport_list<shm, uds, tcp, udp, udp_multicast, pipe, fifo, inproc, mq, sysv, signals>;
 };
 
 }  // namespace v1

@@ -171,6 +171,7 @@ public:
     result<int> pollable() { return end_->pollable(); }
     result<void> close(time_point until) { return end_->close(until); }
     [[nodiscard]] std::uint64_t peers_lost() const { return end_->peers_lost(); }
+    [[nodiscard]] std::uint64_t lost() const { return end_->lost(); }
     [[nodiscard]] parley::limits limits() const { return end_->limits(); }
     [[nodiscard]] const diagnostics& why() const { return end_->why(); }
     [[nodiscard]] uri address() const { return end_->address(); }
@@ -183,6 +184,7 @@ private:
         virtual result<int> pollable() = 0;
         virtual result<void> close(time_point until) = 0;
         virtual std::uint64_t peers_lost() const = 0;
+        virtual std::uint64_t lost() const = 0;
         virtual parley::limits limits() const = 0;
         virtual const diagnostics& why() const = 0;
         virtual uri address() const = 0;
@@ -199,6 +201,13 @@ private:
         result<int> pollable() override { return real.pollable(); }
         result<void> close(time_point until) override { return real.close(until); }
         std::uint64_t peers_lost() const override { return real.peers_lost(); }
+        std::uint64_t lost() const override {
+            if constexpr (counting_source<S>) {
+                return real.lost();
+            } else {
+                return 0;
+            }
+        }
         parley::limits limits() const override { return real.limits(); }
         const diagnostics& why() const override { return real.why(); }
         uri address() const override { return real.address(); }

@@ -71,20 +71,23 @@ struct queue_record {
     void write(std::byte* to) const noexcept {
         store_le(to, tag);
         store_le(to + 8, sender);
-        store_le(to + 12, trailer);
-        to[14] = static_cast<std::byte>(what);
-        to[15] = static_cast<std::byte>(mark);
+        store_le(to + 12,
+                 trailer | static_cast<std::uint32_t>(what) << 16 | std::uint32_t{mark} << 24);
     }
     /// False if no end of parley wrote these bytes.
-    [[nodiscard]] bool read(bytes from) noexcept {
-        if (from.size() < header_bytes || from[15] != static_cast<std::byte>(mark)) return false;
+    [[nodiscard, gnu::always_inline]] bool read(bytes from) noexcept {
+        if (from.size() < header_bytes) return false;
         tag = load_le<std::uint64_t>(from.data());
         sender = load_le<std::uint32_t>(from.data() + 8);
-        trailer = load_le<std::uint16_t>(from.data() + 12);
-        what = static_cast<kind>(from[14]);
+        const auto rest = load_le<std::uint32_t>(from.data() + 12);
+        trailer = static_cast<std::uint16_t>(rest);
+        what = static_cast<kind>(rest >> 16 & 0xff);
+        if (rest >> 24 != mark) return false;
         if (what == kind::end) return from.size() == header_bytes && trailer == 0;
         return what == kind::message && trailer <= from.size() - header_bytes;
     }
+    /// Nothing in it counts the messages.
+    static constexpr void advance() noexcept {}
 };
 
 /// Who is there, as locks on a descriptor. Each end has a description of its own.
@@ -191,6 +194,52 @@ struct queue_options {
     bool shared = false;         ///< receivers: many compete
     std::uint32_t rank = 0;      ///< priority or type of messages
     std::uint32_t end_rank = 0;  ///< of the end record: nothing of this sender comes after it
+};
+
+/// Waits with poll, for queues that have a descriptor.
+struct polled_queue {
+    static constexpr bool pollable = true;
+    static constexpr const char* no_descriptor = "";
+    static constexpr std::size_t prefix_bytes = 0;
+    struct patience {};
+};
+
+/// How the queues of the kernel go about records and ends, whichever queue it is.
+template <class Queue>
+class kernel_queue {
+public:
+    using record = queue_record;
+    static constexpr bool lossy = false;
+
+    [[nodiscard]] std::size_t message_bytes_max(bool framed) const noexcept {
+        return self().record_bytes_max() - (framed ? record::header_bytes : 0);
+    }
+    [[nodiscard]] parley::limits limits(const queue_options& o) const noexcept {
+        return queue_limits(self().record_bytes_max(), o.framed, o.shared, Queue::pollable);
+    }
+    /// Whether somebody will make room in a full queue.
+    [[nodiscard]] bool awaited() const noexcept {
+        return queue_places::has_receiver(self().places());
+    }
+
+    /// Whether the message behind this header is to be delivered.
+    static constexpr bool admit(const record&) noexcept { return true; }
+    /// A sender's end record came: false if it came before.
+    bool heard_end(const record& head) {
+        ended_.push_back(head.sender);
+        // Most of many have left by now.
+        if (ended_.size() % 64 == 0) (void)has_sender();
+        return true;
+    }
+    [[nodiscard]] bool has_sender() { return queue_places::has_sender(self().places(), ended_); }
+    /// Whether a refused message is to be an error of the receiver.
+    static constexpr bool tells(errc) noexcept { return true; }
+    static constexpr std::uint64_t lost() noexcept { return 0; }
+
+private:
+    [[nodiscard]] const Queue& self() const noexcept { return static_cast<const Queue&>(*this); }
+
+    std::vector<std::uint32_t> ended_;  // their end record came and their mark remains
 };
 
 }  // namespace detail

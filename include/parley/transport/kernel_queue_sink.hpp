@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The sink over a message queue of the kernel. A message goes into the queue when it is committed;
-// only if another sender took the last room between loan and commit it waits here.
+// The sink over a message queue of the kernel, or over a socket of datagrams, which to a sender is
+// much the same. A message goes into the queue when it is committed; only if another sender took
+// the last room between loan and commit it waits here.
 #pragma once
 
 #include <parley/base/assert.hpp>
@@ -15,11 +16,14 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// `Queue` has: prefix_bytes, pollable, places(), descriptor(), record_bytes_max(), send(record, n,
-/// rank), has_room(n), wait_for_room(patience, until), failure(errno, why), too_large(), close().
+/// `Queue` has what stands in kernel_queue, and: prefix_bytes, pollable, descriptor(),
+/// record_bytes_max(), send(record, n, rank), has_room(n), wait_for_room(patience, until),
+/// failure(errno, why), too_large(), close(). An error of a lossy one concerns one message; any
+/// other ends the sink.
 template <class Queue>
 class queue_sink {
     struct core;
+    using record = typename Queue::record;
 
 public:
     /// Belongs to its sink, also to one that is moved meanwhile.
@@ -53,11 +57,13 @@ public:
         mutable_bytes bytes_;
     };
 
-    /// `place`: of this sender, as queue_places gave it; 0 without frames.
-    queue_sink(Queue q, std::uint32_t place, const message_type& type, uri address,
+    /// `place`: of this sender, as queue_places gave it; 0 without frames. A sender of datagrams,
+    /// which nobody would know of otherwise, says hello.
+    queue_sink(Queue q, decltype(record::sender) place, const message_type& type, uri address,
                queue_options options)
         : core_(std::make_unique<core>(std::move(q), place, type, std::move(address), options)) {
         core_->guard_against_fork();
+        if constexpr (Queue::lossy) core_->say_hello();
     }
     queue_sink(queue_sink&&) noexcept = default;
     queue_sink& operator=(queue_sink&& other) noexcept {
@@ -72,49 +78,40 @@ public:
     ~queue_sink() { leave(); }
     static constexpr duration linger = std::chrono::seconds(1);
 
-    result<loan> try_loan(std::size_t n) {
+    [[gnu::always_inline]] result<loan> try_loan(std::size_t n) {
         core& c = *core_;
-        if (c.failed) return c.failed;
-        if (n > c.message_bytes_max()) {
-            return c.why.fail(errc::message_too_large,
-                              "a message of " + std::to_string(n) + " bytes; " + c.address.text() +
-                                  " takes at most " + std::to_string(c.message_bytes_max()) + ": " +
-                                  c.queue.too_large());
+        if (!c.idle || n > c.message_bytes_max || !c.queue.has_room(c.header + n)) [[unlikely]] {
+            if (auto r = c.prepare(n); !r) return r.error();
         }
-        if (c.loaned) {
-            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
-        }
-        c.wanted = c.header() + n;
-        if (auto r = c.make_room(); !r) return r.error();
+        c.idle = false;
         c.loaned = true;
-        return loan(&c, mutable_bytes(c.record + c.header(), n));
+        return loan(&c, mutable_bytes(c.at + c.header, n));
     }
 
-    result<void> try_commit(loan l) {
+    [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.core_ == &c);
         l.core_ = nullptr;
         c.loaned = false;
-        if (c.failed) return c.failed;
-        c.pending_bytes = c.header() + l.bytes_.size();
-        if (c.options.framed) {
-            const queue_record head{c.type.fingerprint, c.place, c.introduce(),
-                                    queue_record::kind::message};
-            head.write(c.record);
-            c.pending_bytes += head.trailer;
-        }
-        c.pending = true;
-        if (auto r = c.push(); !r && r.error() != errc::would_block) return r;
+        if (!c.open) [[unlikely]]
+            return c.failed;
+        c.pending_bytes = c.header + l.bytes_.size();
+        if (c.options.framed) [[likely]]
+            c.write_header(record::kind::message);
+        const int e = c.queue.send(c.at, c.pending_bytes, c.options.rank);
+        if (e != 0) [[unlikely]]
+            return c.not_sent(e);
+        c.head.advance();
+        c.idle = true;
         return {};
     }
 
     /// Pushes a message that found no room when it was committed.
-    result<void> flush(time_point until) {
+    [[gnu::always_inline]] result<void> flush(time_point until) {
         core& c = *core_;
-        if (c.failed) return c.failed;
-        if (!c.pending) return {};
-        const auto r = c.wait_until_pushed(until);
-        return !r && r.error() == errc::timed_out ? errc::would_block : r;
+        if (c.idle) [[likely]]
+            return {};
+        return c.flush_rest(until);
     }
 
     result<void> wait(time_point until) {
@@ -150,12 +147,15 @@ public:
         }
         if (auto r = c.wait_until_pushed(until); !r) return r;
         if (c.options.framed) {
-            const queue_record end{c.type.fingerprint, c.place, 0, queue_record::kind::end};
-            alignas(8) std::byte bytes[Queue::prefix_bytes + queue_record::header_bytes];
+            record end = c.head;
+            end.trailer = 0;
+            end.what = record::kind::end;
+            alignas(8) std::byte bytes[Queue::prefix_bytes + record::header_bytes];
             std::byte* const at = bytes + Queue::prefix_bytes;
             end.write(at);
             typename Queue::patience p;
-            while (const int e = c.queue.send(at, queue_record::header_bytes, c.options.end_rank)) {
+            while (const int e = c.queue.send(at, record::header_bytes, c.options.end_rank)) {
+                if (e != EAGAIN && Queue::lossy) break;  // a lost one, as others may be
                 if (e != EAGAIN) return c.fail(e);
                 if (auto r = c.queue.wait_for_room(p, until); !r) return r;
             }
@@ -165,40 +165,50 @@ public:
     }
 
     [[nodiscard]] parley::limits limits() const noexcept {
-        const core& c = *core_;
-        return queue_limits(c.queue.record_bytes_max(), c.options.framed, c.options.shared,
-                            Queue::pollable);
+        return core_->queue.limits(core_->options);
     }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }
 
 protected:
     void set_rank(std::uint32_t rank) noexcept { core_->options.rank = rank; }
+    [[nodiscard]] const Queue& queue() const noexcept { return core_->queue; }
 
 private:
     struct core final : fork_sensitive {
-        core(Queue q, std::uint32_t n, const message_type& t, uri a, queue_options o)
+        core(Queue q, decltype(record::sender) place, const message_type& t, uri a, queue_options o)
             : queue(std::move(q)),
-              place(n),
               type(t),
               address(std::move(a)),
               options(o),
+              header(o.framed ? record::header_bytes : 0),
+              message_bytes_max(queue.message_bytes_max(o.framed)),
               memory(std::make_unique_for_overwrite<std::byte[]>(queue.record_bytes_max() + 128)) {
             // The payload is aligned to 64, with a header and the queue's own prefix before it.
-            const auto payload = reinterpret_cast<std::uintptr_t>(memory.get()) + 63 +
-                                 Queue::prefix_bytes + header();
-            record = memory.get() + 63 + Queue::prefix_bytes - payload % 64;
+            const auto payload =
+                reinterpret_cast<std::uintptr_t>(memory.get()) + 63 + Queue::prefix_bytes + header;
+            at = memory.get() + 63 + Queue::prefix_bytes - payload % 64;
+            head.tag = type.fingerprint;
+            head.sender = place;
         }
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
 
-        [[nodiscard]] std::size_t header() const noexcept {
-            return options.framed ? queue_record::header_bytes : 0;
+        /// What stands in the way of a loan of n bytes: success if it could be removed.
+        [[gnu::noinline]] result<void> prepare(std::size_t n) {
+            if (failed) return failed;
+            if (n > message_bytes_max) {
+                return why.fail(errc::message_too_large,
+                                "a message of " + std::to_string(n) + " bytes; " + address.text() +
+                                    " takes at most " + std::to_string(message_bytes_max) + ": " +
+                                    queue.too_large());
+            }
+            if (loaned) {
+                return why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+            }
+            wanted = header + n;
+            return make_room();
         }
-        [[nodiscard]] std::size_t message_bytes_max() const noexcept {
-            return queue.record_bytes_max() - header();
-        }
-
         /// Success, would_block, or the error that ends this sink.
         result<void> make_room() {
             if (auto r = push(); !r) return r;
@@ -207,11 +217,23 @@ private:
         }
         result<void> push() {
             if (!pending) return {};
-            const int e = queue.send(record, pending_bytes, options.rank);
+            const int e = queue.send(at, pending_bytes, options.rank);
             if (e == EAGAIN) return errc::would_block;
             if (e != 0) return fail(e);
             pending = false;
+            head.advance();
             return {};
+        }
+        /// The message that is committed found no room, which is no error, or is refused.
+        [[gnu::noinline]] result<void> not_sent(int e) {
+            if (e != EAGAIN) return fail(e);
+            pending = true;
+            return {};
+        }
+        [[gnu::noinline]] result<void> flush_rest(time_point until) {
+            if (failed) return failed;
+            const auto r = wait_until_pushed(until);
+            return !r && r.error() == errc::timed_out ? errc::would_block : r;
         }
         result<void> wait_until_pushed(time_point until) {
             typename Queue::patience p;
@@ -221,39 +243,64 @@ private:
                 if (auto w = queue.wait_for_room(p, until); !w) return w;
             }
         }
+        void write_header(typename record::kind what) noexcept {
+            head.what = what;
+            head.trailer = introduced ? std::uint16_t{0} : introduce();
+            head.write(at);
+            pending_bytes += head.trailer;
+        }
         /// Writes the type's description behind the first message that leaves room for it.
-        std::uint16_t introduce() noexcept {
-            if (introduced) return 0;
-            const auto text = as_bytes(type.description.substr(0, queue_record::trailer_bytes_max));
+        [[gnu::noinline]] std::uint16_t introduce() noexcept {
+            const auto text = as_bytes(type.description.substr(0, record::trailer_bytes_max));
             const std::size_t whole = pending_bytes + text.size();
             if (whole > queue.record_bytes_max() || !queue.has_room(whole)) return 0;
-            std::copy(text.begin(), text.end(), record + pending_bytes);
+            std::copy(text.begin(), text.end(), at + pending_bytes);
             introduced = true;
             return static_cast<std::uint16_t>(text.size());
         }
+        /// The hello may be lost, so the first message introduces its sender too.
+        void say_hello() noexcept {
+            if (!options.framed) return;
+            pending_bytes = record::header_bytes;
+            write_header(record::kind::hello);
+            (void)queue.send(at, pending_bytes, options.rank);
+            introduced = false;
+        }
         error_code fail(int number) {
-            failed = queue.failure(number, "sending to " + address.text(), why);
-            return failed;
+            const error_code ec = queue.failure(number, "sending to " + address.text(), why);
+            if constexpr (Queue::lossy) {
+                pending = false;
+            } else {
+                end_with(ec);
+            }
+            return ec;
         }
         void shut() noexcept {
             ready.reset();
             queue.close();
             pending = false;
-            failed = errc::closed;
+            end_with(errc::closed);
+        }
+        void end_with(error_code ec) noexcept {
+            failed = ec;
+            open = idle = false;
         }
 
         Queue queue;
-        std::uint32_t place;
         message_type type;
         uri address;
         queue_options options;
         diagnostics why;
         readiness ready;
+        std::size_t header, message_bytes_max;
         std::unique_ptr<std::byte[]> memory;
-        std::byte* record = nullptr;
+        std::byte* at = nullptr;  // where a record begins
+        record head;
         std::size_t wanted = 0;  // by the last loan
         std::size_t pending_bytes = 0;
         error_code failed;
+        bool open = true;      // not failed
+        bool idle = true;      // open, nothing on loan, nothing pending: ready for a loan
         bool pending = false;  // committed, not in the queue
         bool loaned = false;
         bool introduced = false;
@@ -262,7 +309,7 @@ private:
     void leave() noexcept {
         if (!core_ || core_->failed) return;
         if (close(expired)) return;
-        if (core_->pending || queue_places::has_receiver(core_->queue.places())) {
+        if (core_->pending || core_->queue.awaited()) {
             (void)close(clock::now() + linger);
         }
     }

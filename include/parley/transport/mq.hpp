@@ -20,14 +20,10 @@ using detail::framing;
 
 namespace detail {
 
-/// A descriptor of a POSIX queue; never blocks but in poll.
-class posix_queue {
+/// A descriptor of a POSIX queue. It is in blocking mode: a call that is not to block has a
+/// deadline that passed long ago, and costs no more.
+class posix_queue : public kernel_queue<posix_queue>, public polled_queue {
 public:
-    static constexpr std::size_t prefix_bytes = 0;
-    static constexpr bool pollable = true;
-    static constexpr const char* no_descriptor = "";
-    struct patience {};  // poll sleeps
-
     posix_queue(unique_fd fd, std::size_t messages, std::size_t message_bytes) noexcept
         : fd_(std::move(fd)), messages_(messages), message_bytes_(message_bytes) {}
 
@@ -40,18 +36,24 @@ public:
                "?message_bytes=, at most what /proc/sys/fs/mqueue/msgsize_max says";
     }
 
-    int send(const std::byte* record, std::size_t n, std::uint32_t priority) noexcept {
-        const auto* text = reinterpret_cast<const char*>(record);
-        if (retried([&] { return ::mq_send(fd_.get(), text, n, priority); }) == 0) {
+    int send(const std::byte* at, std::size_t n, std::uint32_t priority) noexcept {
+        const auto* text = reinterpret_cast<const char*>(at);
+        if (retried([&] { return ::mq_timedsend(fd_.get(), text, n, priority, &long_ago); }) == 0) {
             if (free_ > 0) --free_;
             return 0;
         }
         free_ = 0;
-        return errno;
+        return errno == ETIMEDOUT ? EAGAIN : errno;
     }
-    ssize_t receive(std::byte* record, std::size_t n, std::uint32_t& priority) noexcept {
-        auto* text = reinterpret_cast<char*>(record);
-        return retried([&] { return ::mq_receive(fd_.get(), text, n, &priority); });
+    ssize_t receive(std::byte* at, std::size_t n, std::uint32_t& priority,
+                    bool may_block) noexcept {
+        auto* text = reinterpret_cast<char*>(at);
+        const auto got = retried([&] {
+            return may_block ? ::mq_receive(fd_.get(), text, n, &priority)
+                             : ::mq_timedreceive(fd_.get(), text, n, &priority, &long_ago);
+        });
+        if (got < 0 && errno == ETIMEDOUT) errno = EAGAIN;
+        return got;
     }
     /// Asks the kernel only when what it said last is used up.
     bool has_room(std::size_t) noexcept {
@@ -74,6 +76,8 @@ public:
     void close() noexcept { fd_.reset(); }
 
 private:
+    static constexpr timespec long_ago{0, 0};
+
     unique_fd fd_;
     std::size_t messages_, message_bytes_;
     std::size_t free_ = 0;  // of messages_, as last heard; others may have used them
@@ -116,12 +120,12 @@ public:
 /// ends.
 ///
 /// Thread safety: as any end, one thread at a time; ends are independent. Blocking: `send` waits
-/// while the queue is full; waits are polls by the monotonic clock. Lifetime: a view is valid until
-/// it is destroyed, one at a time.
-/// Errors of open: invalid_argument (the name); incompatible (a queue of another shape has the
-/// name); in_use (it has a receiver); denied; out_of_resources (a limit of the kernel, named with
-/// the remedy). A message of another type is `incompatible`, one that is not parley's `corrupt`; it
-/// is gone from the queue, and the next call goes on behind it.
+/// while the queue is full; waits are polls by the monotonic clock, those without deadline
+/// mq_receive. Lifetime: a view is valid until it is destroyed, one at a time. Errors of open:
+/// invalid_argument (the name); incompatible (a queue of another shape has the name); in_use (it
+/// has a receiver); denied; out_of_resources (a limit of the kernel, named with the remedy). A
+/// message of another type is `incompatible`, one that is not parley's `corrupt`; it is gone from
+/// the queue, and the next call goes on behind it.
 struct mq {
     struct options {
         std::size_t messages = 0;  ///< that the queue holds; 0: as it is, or the system's default
@@ -258,7 +262,7 @@ inline error_code mq::cannot_open(int number, diagnostics& why) const {
 }
 
 inline result<detail::unique_fd> mq::open_or_make(int access, diagnostics& why) const {
-    const int how = access | O_NONBLOCK | O_CLOEXEC;
+    const int how = access | O_CLOEXEC;
     for (;;) {
         detail::unique_fd fd(::mq_open(path().c_str(), how));
         if (fd) return fd;

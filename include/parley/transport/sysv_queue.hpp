@@ -26,9 +26,9 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// The number and the places of an open System V queue. Nothing here blocks; waiting is a sleep of
-/// at most 1 ms between two looks, for the kernel has no descriptor to poll.
-class sysv_queue {
+/// The number and the places of an open System V queue. Waiting with a deadline is a sleep of at
+/// most 1 ms between two looks, for the kernel has no descriptor to poll.
+class sysv_queue : public kernel_queue<sysv_queue> {
 public:
     static constexpr std::size_t prefix_bytes = sizeof(long);  // the type, in msgsnd's way
     static constexpr bool pollable = false;
@@ -56,10 +56,10 @@ public:
                "raise with sysctl kernel.msgmax=, and the queue's ?capacity_bytes=";
     }
 
-    int send(std::byte* record, std::size_t n, std::uint32_t type) noexcept {
+    int send(std::byte* at, std::size_t n, std::uint32_t type) noexcept {
         const long first = type;
-        std::memcpy(record - prefix_bytes, &first, sizeof first);
-        if (retried([&] { return ::msgsnd(id_, record - prefix_bytes, n, IPC_NOWAIT); }) == 0) {
+        std::memcpy(at - prefix_bytes, &first, sizeof first);
+        if (retried([&] { return ::msgsnd(id_, at - prefix_bytes, n, IPC_NOWAIT); }) == 0) {
             free_bytes_ -= std::min(n, free_bytes_);
             if (free_messages_ > 0) --free_messages_;
             return 0;
@@ -67,13 +67,14 @@ public:
         free_messages_ = 0;
         return errno;
     }
-    ssize_t receive(std::byte* record, std::size_t n, std::uint32_t& type) noexcept {
+    ssize_t receive(std::byte* at, std::size_t n, std::uint32_t& type, bool may_block) noexcept {
+        const int flags = may_block ? 0 : IPC_NOWAIT;
         const auto got =
-            retried([&] { return ::msgrcv(id_, record - prefix_bytes, n, select_, IPC_NOWAIT); });
+            retried([&] { return ::msgrcv(id_, at - prefix_bytes, n, select_, flags); });
         if (got < 0 && errno == ENOMSG) errno = EAGAIN;
         if (got < 0) return got;
         long first = 0;
-        std::memcpy(&first, record - prefix_bytes, sizeof first);
+        std::memcpy(&first, at - prefix_bytes, sizeof first);
         type = static_cast<std::uint32_t>(first);
         return got;
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Hosts and ports as text, and what they are to the kernel.
+// Hosts and ports as text, and what they are to the kernel, of TCP and of UDP.
 #pragma once
 
 #include <parley/detail/posix.hpp>
@@ -144,6 +144,35 @@ static_assert(offsetof(sockaddr_in, sin_port) == offsetof(sockaddr_in6, sin6_por
     }
     if (all.empty()) return why.fail(errc::not_found, name + " has no address");
     return all;
+}
+
+/// Why a receiver cannot have a port, in words.
+[[nodiscard]] inline error_code cannot_listen(const ip_address& at, std::string_view scheme,
+                                              int number, diagnostics& why) {
+    const std::string where = at.text();
+    const std::string port = std::to_string(at.port());
+    switch (number) {
+        case EADDRINUSE:
+            return why.fail(errc::in_use,
+                            "port " + port + " of " + where +
+                                " is taken by a live receiver or another program (`ss " +
+                                (scheme == "tcp" ? "-ltnp" : "-lunp") +
+                                "` tells which); stop that one, choose another port, or 0 for a "
+                                "free one");
+        case EACCES:
+        case EPERM:
+            return why.fail(errc::denied,
+                            explain("listening at " + where, number) +
+                                "; ports below 1024 (net.ipv4.ip_unprivileged_port_start) want "
+                                "CAP_NET_BIND_SERVICE: choose a higher one");
+        case EADDRNOTAVAIL:
+            return why.fail(errc::invalid_argument,
+                            where +
+                                " is no address of this host: a receiver listens at one of its "
+                                "own (`ip address`), or with " +
+                                std::string(scheme) + "://:" + port + " at every one");
+        default: return why.fail(from_errno(number), explain("listening at " + where, number));
+    }
 }
 
 }  // namespace detail

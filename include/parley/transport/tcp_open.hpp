@@ -14,33 +14,6 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// Why a receiver cannot have a port, in words.
-[[nodiscard]] inline error_code cannot_listen(const ip_address& at, int number, diagnostics& why) {
-    const std::string where = at.text();
-    const std::string port = std::to_string(at.port());
-    switch (number) {
-        case EADDRINUSE:
-            return why.fail(errc::in_use,
-                            "port " + port + " of " + where +
-                                " is taken by a live receiver or another program (`ss -ltnp` "
-                                "tells which); stop that one, choose another port, or 0 for a "
-                                "free one");
-        case EACCES:
-        case EPERM:
-            return why.fail(errc::denied,
-                            explain("listening at " + where, number) +
-                                "; ports below 1024 (net.ipv4.ip_unprivileged_port_start) want "
-                                "CAP_NET_BIND_SERVICE: choose a higher one");
-        case EADDRNOTAVAIL:
-            return why.fail(errc::invalid_argument,
-                            where +
-                                " is no address of this host: a receiver listens at one of "
-                                "its own (`ip address`), or with tcp://:" +
-                                port + " at every one");
-        default: return why.fail(from_errno(number), explain("listening at " + where, number));
-    }
-}
-
 /// Listens at the first of the addresses that this host has. Errors: in_use, denied,
 /// invalid_argument (no address of this host), out_of_resources.
 [[nodiscard]] inline result<unique_fd> listen_at(const std::vector<ip_address>& all,
@@ -58,7 +31,7 @@ namespace detail {
     for (const auto& at : all) {
         unique_fd fd(::socket(at.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
         if (!fd) {
-            ec = cannot_listen(at, errno, why);
+            ec = cannot_listen(at, "tcp", errno, why);
             continue;  // a kernel without IPv6, say
         }
         // Connections of a former receiver that still fade away do not keep the port. A port that
@@ -72,7 +45,7 @@ namespace detail {
         if (::bind(fd.get(), at.get(), at.length) == 0 && ::listen(fd.get(), SOMAXCONN) == 0) {
             return fd;
         }
-        ec = cannot_listen(at, errno, why);
+        ec = cannot_listen(at, "tcp", errno, why);
         // Beside somebody who has the port at one address of the name, nobody has it at another.
         if (ec == errc::in_use) break;
     }

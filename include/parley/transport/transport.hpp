@@ -28,6 +28,9 @@
 //   * a view's bytes stay until it is destroyed; limits().borrows_max may be open at once.
 //   * wait(until) returns when try_receive has something to say, else timed_out; it may read ahead.
 //   * peers_lost() counts the senders that died so far, the last one among them or not.
+//   * lost(), there where limits().lossy, counts the messages that never came: of each sender whose
+//     end was heard, what it sent is what was received and what was lost. What comes, comes in
+//     order and once; a sink whose way is lossy need never be full, nor know of a receiver.
 // Both
 //   * pollable() is a level-triggered descriptor, to be polled for reading, made on first demand
 //     and owned by the end. A source's is readable from the moment a message can be received until
@@ -38,6 +41,7 @@
 #pragma once
 
 #include <parley/base/bytes.hpp>
+#include <parley/base/delivery.hpp>
 #include <parley/base/error.hpp>
 #include <parley/base/limits.hpp>
 #include <parley/base/time.hpp>
@@ -129,6 +133,18 @@ concept pairing_transport = transport<A> && requires(const A at, const open_requ
 /// An end whose verbs cost no system call: the drivers ask such a source before they wait.
 template <class S>
 concept in_memory = requires { requires bool(S::in_memory); };
+
+/// A source that counts what was lost on the way.
+template <class S>
+concept counting_source = source<S> && requires(const S cs) {
+    { cs.lost() } -> std::same_as<std::uint64_t>;
+};
+
+/// A transport that may lose messages: it opens with a guarantee named.
+template <class A>
+concept lossy_transport = transport<A> && requires(const A at) {
+    { at.delivered(at_most_once{}) } -> std::same_as<A>;
+};
 
 /// A sink that takes a message from where it lies.
 template <class S>
