@@ -1,23 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Writing chunks into a named pipe that many share, and the source that puts them together again.
-//
-//   byte   0        4        8                16
-//          +--------+--------+----------------+------------------- - -
-//   chunk  | magic  | length | writer         | length bytes of the writer's frames
-//          | u32    | u32    | u64            |
-//          +--------+--------+----------------+------------------- - -
-//
-// All numbers are little-endian. A chunk is at most PIPE_BUF long, so the kernel writes it whole
-// or not at all; what one writer's chunks hold, one behind the other, are frames as in frame.hpp.
+// The reading end of a named pipe: puts together what each of its writers sent in chunks.
 #pragma once
 
-#include <parley/transport/fifo_name.hpp>
+#include <parley/transport/fifo_writer.hpp>
 #include <parley/transport/frame_reader.hpp>
 #include <parley/transport/stream_sink.hpp>
 #include <parley/transport/stream_source.hpp>
-
-#include <limits.h>
-#include <sys/uio.h>
 
 #include <map>
 #include <string>
@@ -26,75 +14,6 @@
 namespace parley {
 inline namespace v1 {
 namespace detail {
-namespace fifo_chunk {
-
-inline constexpr std::size_t header_bytes = 16;
-inline constexpr std::size_t payload_bytes_max = PIPE_BUF - header_bytes;
-inline constexpr std::uint32_t magic = 0x43465950;  // "PYFC"
-
-}  // namespace fifo_chunk
-
-/// Writes chunks. The descriptor never blocks; a send that may waits in poll(2).
-class fifo_writer {
-public:
-    fifo_writer(unique_fd fd, std::uint64_t number, std::string path)
-        : fd_(std::move(fd)), number_(number), path_(std::move(path)) {}
-
-    [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
-
-    ssize_t write(const std::byte* from, std::size_t n, bool may_block) noexcept {
-        // Only a look tells that the receiver refused this writer; it comes after 1, 2, 4, … calls
-        // and before the goodbye.
-        const bool goodbye =
-            n == frame::header_bytes && from[4] == static_cast<std::byte>(frame::kind::end);
-        if (is_power_of_two(++written_) || goodbye) {
-            refused_ = fifo_lock::held(fd_.get(), fifo_lock::marks + number_);
-            if (refused_) return errno = EPIPE, -1;
-        }
-        std::size_t done = 0;
-        while (done < n) {
-            const auto part = std::min(n - done, fifo_chunk::payload_bytes_max);
-            if (write_chunk(from + done, part)) {
-                done += part;
-            } else if (errno == EAGAIN && may_block) {
-                (void)wait_for(fd_.get(), POLLOUT, never);
-            } else if (errno != EINTR) {
-                break;
-            }
-        }
-        return done > 0 ? static_cast<ssize_t>(done) : -1;
-    }
-    error_code verdict(const message_type&, diagnostics& why) const {
-        if (refused_) {
-            return why.fail(errc::peer_lost,
-                            "the receiver refused this sender: it takes another type, or no "
-                            "messages of that length; its why() says which");
-        }
-        remove_fifo_if_dead(path_);
-        return why.fail(errc::peer_lost,
-                        "the receiver is gone: it died or closed; what it had not taken is lost");
-    }
-    [[nodiscard]] static constexpr bool handed_over() noexcept { return false; }
-    static result<int> hand_over() noexcept { return errc::unsupported; }
-    void close() noexcept { fd_.reset(); }
-
-private:
-    [[nodiscard]] bool write_chunk(const std::byte* from, std::size_t n) const noexcept {
-        std::byte header[fifo_chunk::header_bytes];
-        store_le(header, fifo_chunk::magic);
-        store_le(header + 4, static_cast<std::uint32_t>(n));
-        store_le(header + 8, number_);
-        const iovec parts[2] = {{header, sizeof header}, {const_cast<std::byte*>(from), n}};
-        return ::writev(fd_.get(), parts, 2) > 0;
-    }
-
-    unique_fd fd_;
-    std::uint64_t number_;
-    std::string path_;
-    std::uint64_t written_ = 0;
-    bool refused_ = false;
-};
-
 /// The receiving end of a named pipe.
 class fifo_source {
 public:
@@ -105,30 +24,19 @@ public:
         core_->guard_against_fork();
     }
 
-    result<view> try_receive() {
+    [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
-        if (c.borrowed) {
-            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        if (c.has_message && !c.borrowed && !c.ready.made()) [[likely]] {
+            c.has_message = false;
+            return view(&c.borrowed, c.message);
         }
-        if (c.failed) return c.failed;
-        if (!c.find()) {
-            if (c.failed) return c.failed;
-            c.ready.lower();
-            return errc::would_block;
-        }
-        if (c.verdict) {
-            c.show_more();
-            return std::exchange(c.verdict, error_code());
-        }
-        c.has_message = false;
-        c.show_more();
-        return view(&c.borrowed, c.message);
+        return try_receive_slowly();
     }
 
     result<void> wait(time_point until) {
         core& c = *core_;
         // What is borrowed lies in a buffer that more would be read to.
-        while (!c.failed && (c.borrowed ? !c.has_more() : !c.find())) {
+        while (!c.failed && (c.borrowed ? !c.has_more() : !c.find(until == never))) {
             if (c.failed) break;
             // Of several writers, the death of one shows only to who looks.
             const bool look = c.writers.size() > 1;
@@ -165,6 +73,26 @@ public:
     [[nodiscard]] uri address() const { return core_->address; }
 
 private:
+    [[gnu::noinline]] result<view> try_receive_slowly() {
+        core& c = *core_;
+        if (c.borrowed) {
+            return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
+        }
+        if (c.failed) return c.failed;
+        if (!c.find()) {
+            if (c.failed) return c.failed;
+            c.ready.lower();
+            return errc::would_block;
+        }
+        if (c.verdict) {
+            c.show_more();
+            return std::exchange(c.verdict, error_code());
+        }
+        c.has_message = false;
+        c.show_more();
+        return view(&c.borrowed, c.message);
+    }
+
     /// A writer and the frames that its chunks hold.
     struct writer {
         explicit writer(const message_type& t, std::size_t most) : reader(t, most, 4096) {}
@@ -184,12 +112,13 @@ private:
         }
         void in_forked_child() noexcept override { shut(false); }
 
-        /// True if there is a message or a verdict to hand out; reads what is there.
-        bool find() {
+        /// True if there is a message or a verdict to hand out; reads what is there, or waits for
+        /// it in read(2) if it may, and if that is where everything shows: with one writer.
+        bool find(bool may_wait = false) {
             while (!has_message && !verdict && !failed) {
                 if (current != writers.end()) {
                     take();
-                } else if (next_chunk() || fill()) {
+                } else if (next_chunk() || fill(may_wait)) {
                     continue;
                 } else if (end_due) {
                     verdict = std::exchange(end_due, error_code());
@@ -232,6 +161,9 @@ private:
                 return false;
             }
             if (b.size() - fifo_chunk::header_bytes < length) return false;
+            if (number == usual && take_whole(b.subspan(fifo_chunk::header_bytes, length))) {
+                return true;
+            }
             auto found = writers.find(number);
             if (found == writers.end()) {
                 found = writers.try_emplace(number, type, options.message_bytes_max).first;
@@ -242,6 +174,8 @@ private:
                 }
             }
             writer& w = found->second;
+            usual = w.refused ? 0 : number;
+            usual_writer = &w;
             if (!w.refused) {
                 const auto to = w.reader.room(length);
                 std::memcpy(to.data(), b.data() + fifo_chunk::header_bytes, length);
@@ -252,11 +186,26 @@ private:
             return true;
         }
 
+        /// A chunk that is a message of the writer whose chunk came last: where it lies.
+        bool take_whole(bytes chunk) noexcept {
+            frame_reader& r = usual_writer->reader;
+            if (chunk.size() < frame::header_bytes || !r.at_rest() ||
+                !r.announces(chunk.data(), chunk.size() - frame::header_bytes)) {
+                return false;
+            }
+            message = chunk.subspan(frame::header_bytes);
+            has_message = true;
+            raw.consume(fifo_chunk::header_bytes + chunk.size());
+            return true;
+        }
+
         /// Reads once; true if that, or a look at who lives, may have made something to say.
-        bool fill() {
+        bool fill(bool may_wait) {
             if (failed) return false;
             const auto to = raw.room(batch_bytes);
-            const auto n = retried([&] { return ::read(at.fd.get(), to.data(), to.size()); });
+            const int from = may_wait && writers.size() == 1 && !ready.made() ? patient_fd() : -1;
+            const auto n = retried(
+                [&] { return ::read(from >= 0 ? from : at.fd.get(), to.data(), to.size()); });
             if (n > 0) {
                 raw.filled(static_cast<std::size_t>(n));
                 return true;
@@ -274,6 +223,15 @@ private:
                 }
             }
             return n == 0 ? renew() || changed : look() || changed;
+        }
+        /// The same pipe, opened for reads that wait; -1 if that fails.
+        int patient_fd() {
+            if (patient) return patient.get();
+            const std::string self = "/proc/self/fd/" + std::to_string(at.fd.get());
+            // Without O_NONBLOCK the open itself would wait for a writer.
+            patient.reset(::open(self.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+            if (patient) ::fcntl(patient.get(), F_SETFL, 0);
+            return patient.get();
         }
         /// Nobody writes: the kernel goes on saying that the last writer left, until the pipe is
         /// opened anew. The old end stays until the new one is there, so nothing is lost.
@@ -306,6 +264,7 @@ private:
         }
 
         void depart(writer_map::iterator one, errc how) {
+            usual = 0;
             const bool counted = one->second.counted;
             if (counted && how == errc::peer_lost) {
                 ++lost;
@@ -320,6 +279,7 @@ private:
         void refuse(writer_map::iterator one, error_code ec) {
             ++refused;
             writer& w = one->second;
+            usual = 0;
             why.fail(ec, "refused a sender on " + address.text() + ": " + why.text());
             (void)fifo_lock::take(at.fd.get(), F_RDLCK, fifo_lock::marks + one->first);
             if (std::exchange(w.counted, false)) --senders;
@@ -352,6 +312,7 @@ private:
             has_message = false;
             in_order ? at.name.remove() : at.name.abandon();
             at.fd.reset();
+            patient.reset();
             ready.reset();
         }
 
@@ -367,6 +328,9 @@ private:
         inbound_buffer raw;
         writer_map writers;
         writer_map::iterator current = writers.end();  // its chunk came last
+        std::uint64_t usual = 0;         // the number of the writer whose chunk came last, or 0
+        writer* usual_writer = nullptr;  // and itself
+        unique_fd patient;
         time_point next_look{};
         bytes message;
         error_code verdict, end_due, failed;
