@@ -5,6 +5,7 @@
 #include <parley/testing/archetypes.hpp>
 #include <parley/testing/faulty.hpp>
 #include <parley/transport/fifo.hpp>
+#include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
@@ -123,6 +124,16 @@ std::vector<model> all_models() {
                 }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
+        by_name("file",
+                [](const std::string&, directory& d) {
+                    return parley::file(d / "log", {.capacity_bytes = 1 << 17});
+                }),
+        by_name("file, rotating",
+                [](const std::string&, directory& d) {
+                    return parley::file(
+                        d / "log",
+                        {.capacity_bytes = 1 << 17, .rotate_bytes = 1 << 16, .keep = 0});
+                }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",
@@ -133,8 +144,9 @@ std::vector<model> all_models() {
     for (auto& m : all) {
         // What is opened by descriptor belongs to this process from the start.
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
+        m.steady = m.name != "file, rotating";  // each file that it makes has a name
         for (const char* part :
-             {"faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
+             {"rotating", "faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
             m.variation |= m.name.find(part) != std::string::npos;
         }
     }

@@ -88,6 +88,7 @@ struct model {
     bool named = true;       ///< both ends can be opened one by one
     bool across = true;      ///< works between processes
     bool variation = false;  ///< of a model above it: long tests make it short
+    bool steady = true;      ///< allocates nothing, once it runs
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.

@@ -4,6 +4,7 @@
 
 #include <parley/transport/any.hpp>
 #include <parley/transport/fifo.hpp>
+#include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
@@ -17,7 +18,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv>;
+    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, file>;
 };
 
 }  // namespace v1
