@@ -7,6 +7,7 @@
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -133,6 +134,15 @@ std::vector<model> all_models() {
                     return parley::file(
                         d / "log",
                         {.capacity_bytes = 1 << 17, .rotate_bytes = 1 << 16, .keep = 0});
+                }),
+        by_name("mmap",
+                [](const std::string&, directory& d) {
+                    return parley::mmap(d / "ring", {.capacity_bytes = 1 << 17});
+                }),
+        by_name("mmap, parking",
+                [](const std::string&, directory& d) {
+                    return parley::mmap(d / "ring", {.capacity_bytes = 1 << 14,
+                                                     .wait = parley::waiting::park});
                 }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(

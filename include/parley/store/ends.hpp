@@ -10,14 +10,15 @@
 //   128    +-----------+------------+-----------+----------+--------+
 //          | asleep u64 | wanted u64 | bell u32 |                         the sender, while full
 //   192    +------------+------------+----------+
-//          | head  u64  |                                                 the reader's words
-//   256    +------------+----------+
+//          | head  u64  | released u64 |                                  the reader's words
+//   256    +------------+----------+---+
 //          | asleep u64 | bell u32 |                                      the reader, in a ring
 //          +------------+----------+                                      4096
 //
 // `tail` is the position behind the last committed record, `synced` a position before which all was
-// once on stable storage, `head` that of the reader's next record. After a loss of power tail and
-// head may be older than what they tell of, or younger: openers check them against the records.
+// once on stable storage, `head` that of the reader's next record, `released` (of a ring) that
+// before which all may be overwritten. After a loss of power tail and head may be older than what
+// they tell of, or younger: openers check them against the records.
 //
 // Roles are open file description locks on the file: byte 0 the reader, byte 16 the sender; byte 32
 // is held while the file's log is made or mended. They fall with their holder, whatever ends it.
@@ -55,6 +56,7 @@ struct ends_page {
     std::uint64_t room_wanted;  // the sender sleeps until head reaches this
     std::uint32_t room_bell;
     alignas(64) std::uint64_t head;
+    std::uint64_t released;
     alignas(64) std::uint64_t data_asleep;
     std::uint32_t data_bell;
     alignas(64) std::byte rest[3776];
@@ -72,6 +74,12 @@ inline constexpr off_t mending_lock = 32;
     p.layout = ends_layout;
     p.id = detail::fresh_id();
     return p;
+}
+
+/// Whether a sender is there that is not number `gone`; `file` bears the locks.
+[[nodiscard]] inline bool has_sender(const ends_page& p, int file, std::uint32_t gone) noexcept {
+    const auto s = detail::std_atomics::load(p.sender, std::memory_order_acquire);
+    return s != 0 && s != gone && detail::is_locked(file, sender_lock);
 }
 
 /// Waits for a lock byte; how the making and mending of a log is one at a time.

@@ -93,6 +93,10 @@ struct real_files {
         });
         return r == 0 || errno == EOPNOTSUPP ? 0 : errno;
     }
+    /// The same, and the file is so long from now on: zeros.
+    int allocate(file& f, std::uint64_t n) noexcept {
+        return ::posix_fallocate(f.get(), 0, static_cast<off_t>(n));
+    }
     /// Hands what was written from `offset` on to the device.
     int push(file& f, std::uint64_t offset) noexcept {
         constexpr unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
@@ -133,9 +137,10 @@ struct real_files {
 };
 
 /// Makes a file of these bytes that nobody ever sees in part, under a name that is free: EEXIST if
-/// it is not. Durable when this returns.
+/// it is not. With `whole_bytes` zeros follow, whose room is reserved. Durable when this returns.
 template <class Files>
-[[nodiscard]] int publish(Files& fs, const std::string& path, bytes content, unsigned mode) {
+[[nodiscard]] int publish(Files& fs, const std::string& path, bytes content, unsigned mode,
+                          std::uint64_t whole_bytes = 0) {
     typename Files::file f;
     std::string temporary;
     int e = fs.create_nameless(path, mode, f);
@@ -144,7 +149,8 @@ template <class Files>
         e = fs.create(temporary, mode, f);
     }
     if (e != 0) return e;
-    e = fs.write_at(f, 0, content);
+    if (whole_bytes != 0) e = fs.allocate(f, whole_bytes);
+    if (e == 0) e = fs.write_at(f, 0, content);
     if (e == 0) e = fs.sync(f);
     if (e == 0) e = temporary.empty() ? fs.give_name(f, path) : fs.link(temporary, path);
     if (!temporary.empty()) (void)fs.unlink(temporary);

@@ -18,8 +18,7 @@ public:
     explicit operator bool() const noexcept { return static_cast<bool>(map_); }
     /// Whether a sender is there that is not number `gone`.
     [[nodiscard]] bool has_sender(std::uint32_t gone) const noexcept {
-        const auto s = detail::std_atomics::load(page().sender, std::memory_order_acquire);
-        return s != 0 && s != gone && detail::is_locked(file_.get(), sender_lock);
+        return store::has_sender(page(), file_.get(), gone);
     }
     [[nodiscard]] detail::socket_bell::name sender_bell() const noexcept {
         return {page().id, 0, 0};

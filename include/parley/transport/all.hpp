@@ -6,6 +6,7 @@
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -18,7 +19,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, file>;
+    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, file, mmap>;
 };
 
 }  // namespace v1
