@@ -7,6 +7,7 @@
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/maildir.hpp>
 #include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
@@ -143,6 +144,10 @@ std::vector<model> all_models() {
                 [](const std::string&, directory& d) {
                     return parley::mmap(d / "ring", {.capacity_bytes = 1 << 14,
                                                      .wait = parley::waiting::park});
+                }),
+        by_name("maildir",
+                [](const std::string&, directory& d) {
+                    return parley::maildir(d / "mail", {.messages = 40});
                 }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(

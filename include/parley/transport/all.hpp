@@ -6,6 +6,7 @@
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/maildir.hpp>
 #include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
@@ -19,7 +20,7 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, file, mmap>;
+    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, file, mmap, maildir>;
 };
 
 }  // namespace v1

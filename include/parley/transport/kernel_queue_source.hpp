@@ -16,7 +16,7 @@ inline namespace v1 {
 namespace detail {
 
 /// `Queue` has what the sink asks for, and: receive(record, n, rank), wait_for_message(patience,
-/// until), has_message().
+/// until), has_message(); and has_more(), if it reads ahead.
 template <class Queue>
 class queue_source {
 public:
@@ -168,7 +168,9 @@ private:
             verdict = why.fail(e, "refused at " + address.text() + ": " + std::move(words));
         }
         void show_more() {
-            if (shown && (has_message || verdict || end_due)) (void)ready.raise();
+            bool more = has_message || verdict || end_due;
+            if constexpr (requires { queue.has_more(); }) more |= queue.has_more();
+            if (shown && more) (void)ready.raise();
         }
         void shut() noexcept {
             ready.reset();
