@@ -133,8 +133,7 @@ std::vector<model> all_models() {
         by_name("file, rotating",
                 [](const std::string&, directory& d) {
                     return parley::file(
-                        d / "log",
-                        {.capacity_bytes = 1 << 17, .rotate_bytes = 1 << 16, .keep = 0});
+                        d / "log", {.capacity_bytes = 1 << 17, .rotate_bytes = 1 << 16, .keep = 0});
                 }),
         by_name("mmap",
                 [](const std::string&, directory& d) {
@@ -142,8 +141,8 @@ std::vector<model> all_models() {
                 }),
         by_name("mmap, parking",
                 [](const std::string&, directory& d) {
-                    return parley::mmap(d / "ring", {.capacity_bytes = 1 << 14,
-                                                     .wait = parley::waiting::park});
+                    return parley::mmap(d / "ring",
+                                        {.capacity_bytes = 1 << 14, .wait = parley::waiting::park});
                 }),
         by_name("maildir",
                 [](const std::string&, directory& d) {

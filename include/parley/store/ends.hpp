@@ -115,8 +115,7 @@ public:
             if (until != never && clock::now() >= until) return errc::timed_out;
             const auto seen = sleeper_.lie_down(detail::asleep_on_futex);
             if (!look()) {
-                const auto left =
-                    until == never ? detail::liveness_interval : until - clock::now();
+                const auto left = until == never ? detail::liveness_interval : until - clock::now();
                 sleeper_.sleep(seen, shorter(left, detail::liveness_interval));
             }
             sleeper_.get_up();

@@ -36,8 +36,8 @@ struct real_files {
     using file = detail::unique_fd;
 
     int open(const std::string& path, bool writable, file& out) noexcept {
-        out.reset(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW |
-                                           O_NONBLOCK));
+        out.reset(::open(path.c_str(),
+                         (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
         struct stat s {};
         if (!out || ::fstat(out.get(), &s) != 0) return errno;
         return S_ISREG(s.st_mode) ? 0 : EISDIR;
@@ -64,9 +64,8 @@ struct real_files {
     }
     int write_at(file& f, std::uint64_t offset, bytes b) noexcept {
         while (!b.empty()) {
-            const auto n = detail::retried([&] {
-                return ::pwrite(f.get(), b.data(), b.size(), static_cast<off_t>(offset));
-            });
+            const auto n = detail::retried(
+                [&] { return ::pwrite(f.get(), b.data(), b.size(), static_cast<off_t>(offset)); });
             if (n < 0) return errno;
             offset += static_cast<std::uint64_t>(n);
             b = b.subspan(static_cast<std::size_t>(n));
@@ -99,8 +98,8 @@ struct real_files {
     }
     /// Hands what was written from `offset` on to the device.
     int push(file& f, std::uint64_t offset) noexcept {
-        constexpr unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                                 SYNC_FILE_RANGE_WAIT_AFTER;
+        constexpr unsigned how =
+            SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
         const int r = ::sync_file_range(f.get(), static_cast<off_t>(offset), 0, how);
         return r == 0 || errno == ENOSYS ? 0 : errno;
     }
@@ -111,9 +110,7 @@ struct real_files {
     int rename(const std::string& from, const std::string& to) noexcept {
         return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
     }
-    int unlink(const std::string& path) noexcept {
-        return ::unlink(path.c_str()) == 0 ? 0 : errno;
-    }
+    int unlink(const std::string& path) noexcept { return ::unlink(path.c_str()) == 0 ? 0 : errno; }
     /// Makes the names in a path's directory durable.
     int sync_names(const std::string& path) noexcept {
         const detail::unique_fd d(

@@ -34,7 +34,8 @@ public:
         if (auto r = open_or_make(fs, names.ends(), bytes_of(fresh), mode, why); !r) return r;
         if (auto r = map(names.ends(), PROT_READ | PROT_WRITE, why); !r) return r;
         if (!lock_and_wait(file_.get(), mending_lock)) {
-            return why.fail(detail::last_error(), detail::explain("locking " + names.ends(), errno));
+            return why.fail(detail::last_error(),
+                            detail::explain("locking " + names.ends(), errno));
         }
         unique_fd log;
         const log_header header = make_log_header(type, 0, 1);
@@ -89,9 +90,10 @@ private:
                            ::pread(file_.get(), &seen, sizeof seen, 0) == sizeof seen;
         if (!whole || seen.magic != ends_magic || seen.layout != ends_layout) {
             return why.fail(errc::corrupt,
-                            path + " is not what parley keeps there, or of another layout; if the "
-                                   "log is good, remove it: the receiver then begins at the first "
-                                   "message");
+                            path +
+                                " is not what parley keeps there, or of another layout; if the "
+                                "log is good, remove it: the receiver then begins at the first "
+                                "message");
         }
         void* at = nullptr;
         unique_fd own(::open(("/proc/self/fd/" + std::to_string(file_.get())).c_str(),

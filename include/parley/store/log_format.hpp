@@ -11,9 +11,11 @@
 //        | magic  | layout  | header | fingerprint | first    | first    | made   | check | text  |
 //        | u64    | u32     | bytes  | u64         | position | sequence | u64 ns | u32   | bytes |
 //        +--------+---------+--------+-------------+----------+----------+--------+-------+-------+
-//   56   | zero   | 64: description of the message type, up to 1024 bytes, zeros            | 1088
-//        +--------+------------------------------------------------------------------------+
+//   56   | sender | zero | 64: description of the message type, up to 1024 bytes, zeros    | 1088
+//        | u32    | u32  |                                                                 |
+//        +--------+------+-----------------------------------------------------------------+
 //
+// `sender` is the number of the opening that made the file: no record in it has a lesser one.
 // A file is complete before it has its name. The last record of an older file is a turn; the next
 // file begins at the position behind it. A turn is written and synced, then the file gets its old
 // name, then the new file its name in one step: whatever is lost in between, an opener finishes it.
@@ -51,7 +53,8 @@ struct log_header {
     std::uint64_t time;
     std::uint32_t check;  // of all of it, with check 0
     std::uint32_t description_bytes;
-    std::uint64_t zero;
+    std::uint32_t sender;
+    std::uint32_t zero;
     char description[1024];
 };
 inline constexpr std::size_t log_header_bytes = sizeof(log_header);
@@ -64,8 +67,10 @@ static_assert(offsetof(log_header, check) == 48 && offsetof(log_header, descript
 }
 
 [[nodiscard]] inline log_header make_log_header(const message_type& type, std::uint64_t position,
-                                                std::uint64_t sequence) noexcept {
+                                                std::uint64_t sequence,
+                                                std::uint32_t sender = 0) noexcept {
     log_header h{};
+    h.sender = sender;
     h.magic = log_magic;
     h.layout = log_layout;
     h.header_bytes = log_header_bytes;
@@ -103,8 +108,9 @@ template <class Plain>
     if (bytes_read < log_header_bytes || h.header_bytes != log_header_bytes ||
         h.description_bytes > sizeof h.description || h.check != log_header_check(h)) {
         return why.fail(errc::corrupt,
-                        where + " is damaged: the checksum of its header is wrong; restore it, or "
-                                "move it away and begin a new one");
+                        where +
+                            " is damaged: the checksum of its header is wrong; restore it, or "
+                            "move it away and begin a new one");
     }
     return {};
 }
@@ -115,8 +121,7 @@ struct log_names {
 
     [[nodiscard]] std::string older(std::uint64_t position) const {
         char digits[24];
-        std::snprintf(digits, sizeof digits, ".%020llu",
-                      static_cast<unsigned long long>(position));
+        std::snprintf(digits, sizeof digits, ".%020llu", static_cast<unsigned long long>(position));
         return path + digits;
     }
     [[nodiscard]] std::string ends() const { return path + ".ends"; }

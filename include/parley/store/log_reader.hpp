@@ -136,7 +136,7 @@ private:
         return {};
     }
     void go_to(std::uint64_t position, std::uint64_t sequence) noexcept {
-        expected_ = {position, sequence, 0, 8};
+        expected_ = {position, sequence, header_.sender, 8};
         begin_ = end_ = 0;
     }
 
@@ -185,8 +185,8 @@ private:
         }
         begin_ = end_ = 0;
         while (end_ < wanted) {
-            const auto n = fs_->read_at(file_, offset() + end_,
-                                        {room_.get() + end_, room_bytes_ - end_});
+            const auto n =
+                fs_->read_at(file_, offset() + end_, {room_.get() + end_, room_bytes_ - end_});
             if (n < 0) return false;
             if (n == 0) break;
             end_ += static_cast<std::size_t>(n);

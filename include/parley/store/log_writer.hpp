@@ -48,7 +48,9 @@ public:
     /// Of the last record; the next one's is no less.
     [[nodiscard]] std::uint64_t last_time() const noexcept { return last_time_; }
     [[nodiscard]] std::uint64_t file_bytes() const noexcept { return offset_; }
-    [[nodiscard]] std::uint64_t fingerprint() const noexcept { return reader_.header().fingerprint; }
+    [[nodiscard]] std::uint64_t fingerprint() const noexcept {
+        return reader_.header().fingerprint;
+    }
     /// What recovery cut off, in words; empty if nothing.
     [[nodiscard]] const std::string& note() const noexcept { return note_; }
 
@@ -126,11 +128,12 @@ private:
         const log_header& h = reader_.header();
         if (h.fingerprint == type.fingerprint) return {};
         if (h.fingerprint != 0) {
-            return why.fail(errc::incompatible,
-                            names_.path + ": " + type_mismatch({h.description, h.description_bytes},
-                                                               type.description));
+            return why.fail(
+                errc::incompatible,
+                names_.path + ": " +
+                    type_mismatch({h.description, h.description_bytes}, type.description));
         }
-        const log_header now = make_log_header(type, h.first_position, h.first_sequence);
+        const log_header now = make_log_header(type, h.first_position, h.first_sequence, h.sender);
         int e = fs_->write_at(reader_.now(), 0, bytes_of(now));
         if (e == 0) e = fs_->sync(reader_.now());
         if (e != 0) return why.fail(from_errno(e), detail::explain("writing " + names_.path, e));
@@ -204,7 +207,8 @@ private:
 
     /// The turn is at the end of the file: everything behind it, as log_format.hpp says.
     int finish_turn(const message_type& type) {
-        const log_header next = make_log_header(type, expected_.position, expected_.sequence);
+        const log_header next =
+            make_log_header(type, expected_.position, expected_.sequence, expected_.sender);
         const std::string old = names_.older(reader_.header().first_position);
         if (reserved_ > offset_) (void)fs_->truncate(reader_.now(), offset_);
         int e = fs_->sync(reader_.now());

@@ -4,7 +4,8 @@
 //   byte  0        4        8             16            24         32        36     37     40
 //        +--------+--------+-------------+-------------+----------+---------+------+------+--------
 //        | length | check  | position    | sequence    | time     | sender  | kind | zero | payload
-//        | u32    | u32    | u64         | u64, from 1 | u64      | u32     | u8   |      | length B
+//        | u32    | u32    | u64         | u64, from 1 | u64      | u32     | u8   |      | length
+//        B
 //        +--------+--------+-------------+-------------+----------+---------+------+------+--------
 //
 // Zeros follow up to the next multiple of the log's alignment. `check` is the CRC-32C of header,
@@ -101,10 +102,9 @@ enum class judged : std::uint8_t {
     if (seen == 0 || std::memcmp(at.data(), zeros, seen) == 0) return judged::nothing;
     if (seen < record_header_bytes) return judged::partial;
     std::memcpy(&out, at.data(), sizeof out);
-    const bool plausible = out.position == e.position &&
-                           (e.sequence == 0 || out.sequence == e.sequence) &&
-                           out.sender >= e.sender && out.kind >= record_kind::message &&
-                           out.kind <= record_kind::turn;
+    const bool plausible =
+        out.position == e.position && (e.sequence == 0 || out.sequence == e.sequence) &&
+        out.sender >= e.sender && out.kind >= record_kind::message && out.kind <= record_kind::turn;
     if (!plausible) return judged::bad;
     if (record_stride(out.length, e.alignment) > at.size()) return judged::partial;
     const bytes payload = at.subspan(record_header_bytes, out.length);

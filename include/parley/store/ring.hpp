@@ -122,8 +122,8 @@ struct ring_memory {
 
 /// How recovery found a ring.
 struct ring_end {
-    expectation next;          ///< of the record that is written next
-    std::uint64_t time = 0;    ///< of the last one
+    expectation next;             ///< of the record that is written next
+    std::uint64_t time = 0;       ///< of the last one
     bool something_lost = false;  ///< tail told of more than is there
 };
 
@@ -192,8 +192,14 @@ public:
     /// Seals the record whose payload was lent, and shows it to the reader.
     void commit(record_kind kind, std::size_t n) noexcept {
         time_ = std::max(wall_time(), time_);
-        const record_header h{static_cast<std::uint32_t>(n), 0, next_.position, next_.sequence,
-                              time_, next_.sender, kind, {}};
+        const record_header h{static_cast<std::uint32_t>(n),
+                              0,
+                              next_.position,
+                              next_.sequence,
+                              time_,
+                              next_.sender,
+                              kind,
+                              {}};
         seal_record(m_.at(next_.position), h, m_.shape.alignment);
         next_.step_over(h);
         m_.page->count = h.sequence;

@@ -24,9 +24,7 @@ struct mapped_storage {
         const std::size_t last = static_cast<std::size_t>(to - from) + (from & (capacity - 1));
         return ::msync(ring + first, last - first, MS_SYNC) == 0 ? 0 : errno;
     }
-    int sync_page() noexcept {
-        return ::msync(page, ring_page_bytes, MS_SYNC) == 0 ? 0 : errno;
-    }
+    int sync_page() noexcept { return ::msync(page, ring_page_bytes, MS_SYNC) == 0 ? 0 : errno; }
 };
 
 /// An open ring. Movable; its mappings stay where they are.
@@ -81,8 +79,8 @@ public:
 
     /// Reads and checks a header. `file_bytes`: of its file.
     [[nodiscard]] static result<ring_shape> check(const ring_header& h, std::size_t bytes_read,
-                                                  std::uint64_t file_bytes,
-                                                  const std::string& path, diagnostics& why) {
+                                                  std::uint64_t file_bytes, const std::string& path,
+                                                  diagnostics& why) {
         if (bytes_read < 16 || h.magic != ring_magic) return foreign(path, why);
         if (h.layout != ring_layout) {
             return why.fail(errc::incompatible, path + " has layout " + std::to_string(h.layout) +
@@ -93,9 +91,10 @@ public:
         const ring_shape s{static_cast<std::size_t>(h.capacity), h.alignment};
         if (bytes_read < sizeof h || h.check != ring_header_check(h) || !s.sane() ||
             h.description_bytes > sizeof h.description) {
-            return why.fail(errc::corrupt, path + " is damaged: the checksum of its header is "
-                                                  "wrong; restore it, or remove it and begin a "
-                                                  "new one");
+            return why.fail(errc::corrupt, path +
+                                               " is damaged: the checksum of its header is "
+                                               "wrong; restore it, or remove it and begin a "
+                                               "new one");
         }
         if (file_bytes != s.file_bytes()) {
             return why.fail(errc::corrupt, path + " was truncated: it has " +
@@ -122,12 +121,12 @@ private:
         std::memcpy(first + ring_page_bytes, &p, sizeof p);
         const int e = publish(fs, path, first, mode, shape.file_bytes());
         if (e == 0 || e == EEXIST) return {};
-        return why.fail(from_errno(e),
-                        detail::explain("making " + path + " of " +
-                                            std::to_string(shape.file_bytes()) +
-                                            " bytes (a smaller ?capacity_bytes= helps if there "
-                                            "is no room)",
-                                        e));
+        return why.fail(
+            from_errno(e),
+            detail::explain("making " + path + " of " + std::to_string(shape.file_bytes()) +
+                                " bytes (a smaller ?capacity_bytes= helps if there "
+                                "is no room)",
+                            e));
     }
     result<void> adopt(const std::string& path, const ring_shape& wanted, bool any_capacity,
                        const message_type& type, diagnostics& why) {
@@ -137,8 +136,8 @@ private:
         if (n < 0 || ::fstat(file_.get(), &s) != 0) {
             return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
         }
-        const auto shape = check(h, static_cast<std::size_t>(n),
-                                 static_cast<std::uint64_t>(s.st_size), path, why);
+        const auto shape =
+            check(h, static_cast<std::size_t>(n), static_cast<std::uint64_t>(s.st_size), path, why);
         if (!shape) return shape.error();
         if (!any_capacity && shape->capacity != wanted.capacity) {
             return why.fail(errc::incompatible,
@@ -148,9 +147,9 @@ private:
         }
         if (type.alignment > shape->alignment) {
             return why.fail(errc::incompatible, path + " aligns messages to " +
-                                                    std::to_string(shape->alignment) +
-                                                    " bytes; [" + std::string(type.description) +
-                                                    "] wants " + std::to_string(type.alignment));
+                                                    std::to_string(shape->alignment) + " bytes; [" +
+                                                    std::string(type.description) + "] wants " +
+                                                    std::to_string(type.alignment));
         }
         constexpr int rights = PROT_READ | PROT_WRITE;
         auto r = map_.map(file_.get(), 0, ring_offset, rights);

@@ -11,6 +11,7 @@
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
+#include <parley/transport/snapshot.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
@@ -20,7 +21,8 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list = transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, file, mmap, maildir>;
+    using list =
+        transport_list<shm, uds, tcp, pipe, fifo, inproc, mq, sysv, file, mmap, snapshot, maildir>;
 };
 
 }  // namespace v1

@@ -14,8 +14,8 @@
 namespace parley {
 inline namespace v1 {
 
-using store::level;
 using detail::log_start;
+using store::level;
 
 /// The address of a log.
 ///
@@ -59,10 +59,10 @@ struct file {
         std::size_t capacity_bytes = 0;            ///< unread, at which senders wait; 0: no limit
         std::size_t message_bytes_max = 64 << 20;  ///< longer messages are refused
         std::size_t rotate_bytes = 0;              ///< of one file; 0: no rotation
-        std::size_t keep = 8;                      ///< older files that stay although they were read
-        log_start from = log_start::receiver;      ///< where a receiver begins
-        level await = level::visible;              ///< what every send waits for
-        unsigned mode = 0600;                      ///< of files that are made
+        std::size_t keep = 8;                  ///< older files that stay although they were read
+        log_start from = log_start::receiver;  ///< where a receiver begins
+        level await = level::visible;          ///< what every send waits for
+        unsigned mode = 0600;                  ///< of files that are made
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -108,8 +108,8 @@ private:
                             "file path '" + path + "': wants the path of a file, file:///var/x");
         }
         if (with.capacity_bytes == 0 || with.capacity_bytes >= least_bytes) return {};
-        return why.fail(errc::invalid_argument, "capacity_bytes wants 0 or at least " +
-                                                    std::to_string(least_bytes));
+        return why.fail(errc::invalid_argument,
+                        "capacity_bytes wants 0 or at least " + std::to_string(least_bytes));
     }
 };
 
@@ -123,7 +123,8 @@ inline result<file> file::from(const uri& text, diagnostics& why) {
     r.number("rotate_bytes", at.with.rotate_bytes, least_bytes, INT64_MAX);
     r.number("keep", at.with.keep, 0, UINT32_MAX);
     r.choice("from", at.with.from,
-             {{"receiver", log_start::receiver}, {"first", log_start::first},
+             {{"receiver", log_start::receiver},
+              {"first", log_start::first},
               {"next", log_start::next}});
     r.choice("await", at.with.await,
              {{"visible", level::visible}, {"written", level::written}, {"synced", level::synced}});

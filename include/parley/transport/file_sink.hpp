@@ -31,9 +31,9 @@ struct file_plan {
         constexpr auto any = std::numeric_limits<std::size_t>::max();
         // Behind every message there is room for an end record.
         constexpr std::size_t around = 2 * store::record_header_bytes + 8;
-        const std::size_t most =
-            capacity_bytes == 0 ? message_bytes_max
-                                : std::min(message_bytes_max, capacity_bytes - around);
+        const std::size_t most = capacity_bytes == 0
+                                     ? message_bytes_max
+                                     : std::min(message_bytes_max, capacity_bytes - around);
         return {.message_bytes_max = most,
                 .readers_max = follows ? any : 1,
                 .persistent = true,
@@ -165,8 +165,9 @@ public:
         if (core_) (void)close(expired);
     }
 
-    [[nodiscard]] static result<file_sink> open(const std::string& path, const open_request& request,
-                                                const file_plan& plan, uri address) {
+    [[nodiscard]] static result<file_sink> open(const std::string& path,
+                                                const open_request& request, const file_plan& plan,
+                                                uri address) {
         auto c = std::make_unique<core>(path, request.type, plan, std::move(address));
         if (auto r = c->open(*request.why); !r) return r.error();
         c->guard_against_fork();
@@ -190,10 +191,10 @@ private:
         result<void> open(diagnostics& words) {
             if (auto r = ends.join(names, type, plan.mode, words); !r) return r;
             if (auto r = ends.take(store::sender_lock); !r) {
-                return words.fail(
-                    r.error() == errc::would_block ? make_error_code(errc::out_of_resources)
-                                                   : r.error(),
-                    names.path + " has a live sender, and a log has one at a time");
+                return words.fail(r.error() == errc::would_block
+                                      ? make_error_code(errc::out_of_resources)
+                                      : r.error(),
+                                  names.path + " has a live sender, and a log has one at a time");
             }
             auto& s = state();
             if (auto r = log.open(type, {s.synced, s.openings}, words); !r) return r;
@@ -264,14 +265,9 @@ private:
             payload = scratch.get() + (at * alignment - first);
         }
         void seal(store::record_kind kind, std::size_t n) noexcept {
-            last = {static_cast<std::uint32_t>(n),
-                    0,
-                    next.position,
-                    next.sequence,
-                    std::max(store::wall_time(), last.time),
-                    next.sender,
-                    kind,
-                    {}};
+            last = {
+                static_cast<std::uint32_t>(n),           0,           next.position, next.sequence,
+                std::max(store::wall_time(), last.time), next.sender, kind,          {}};
             last.time = std::max(last.time, log.last_time());
             store::seal_record(payload - store::record_header_bytes, last);
             next.step_over(last);
@@ -387,13 +383,13 @@ private:
         store::log_writer<store::real_files> log;
         std::optional<store::bell_waiter<std_atomics>> room;
         const std::size_t most;
-        store::expectation next;        // of the record that is committed next
-        store::record_header last{};    // that was committed last
+        store::expectation next;      // of the record that is committed next
+        store::record_header last{};  // that was committed last
         std::unique_ptr<std::byte[]> scratch, held;
         std::byte* payload = nullptr;
         std::size_t scratch_bytes = 0;
-        std::size_t held_bytes = 0;     // of records that are committed and not written …
-        std::size_t in_scratch = 0;     // … and of the one behind them
+        std::size_t held_bytes = 0;  // of records that are committed and not written …
+        std::size_t in_scratch = 0;  // … and of the one behind them
         std::size_t refused = 0;
         std::uint64_t pushed = 0;
         error_code failed;

@@ -81,7 +81,8 @@ public:
     }
     result<void> wait(time_point until) {
         core& c = *core_;
-        if (c.borrowed) return c.failed ? result<void>() : wait_for(c.watch.descriptor(), POLLIN, until);
+        if (c.borrowed)
+            return c.failed ? result<void>() : wait_for(c.watch.descriptor(), POLLIN, until);
         while (!c.failed && !c.find()) {
             c.ready.lower();
             if (auto r = wait_for(c.watch.descriptor(), POLLIN, until); !r) return r;
@@ -160,10 +161,11 @@ private:
         result<void> join(diagnostics& words) {
             if (auto r = ends.join(names, type, plan.mode, words); !r) return r;
             if (auto r = ends.take(reader_lock); !r) {
-                return words.fail(r.error() == errc::would_block ? make_error_code(errc::in_use)
-                                                                 : r.error(),
-                                  names.path + " has a live receiver; any number may follow it "
-                                               "(?from=first, ?from=next)");
+                return words.fail(
+                    r.error() == errc::would_block ? make_error_code(errc::in_use) : r.error(),
+                    names.path +
+                        " has a live receiver; any number may follow it "
+                        "(?from=first, ?from=next)");
             }
             told = std_atomics::load(ends.page().head, std::memory_order_acquire);
             auto r = log.open_at(told, words);
@@ -174,9 +176,10 @@ private:
         result<void> check_type(diagnostics& words) {
             const auto& h = log.header();
             if (h.fingerprint == 0 || accepts(type, h.fingerprint)) return {};
-            return words.fail(errc::incompatible,
-                              names.path + ": " + type_mismatch(type.description,
-                                                                {h.description, h.description_bytes}));
+            return words.fail(
+                errc::incompatible,
+                names.path + ": " +
+                    type_mismatch(type.description, {h.description, h.description_bytes}));
         }
         result<void> watch_file() {
             watched = log.turns();
@@ -247,11 +250,13 @@ private:
         }
         [[nodiscard]] std::string damage(store::next_record r) {
             const std::string place =
-                log.where() + (r == store::next_record::bad ? " is damaged at byte "
-                                                            : " was cut off at or before byte ") +
+                log.where() +
+                (r == store::next_record::bad ? " is damaged at byte "
+                                              : " was cut off at or before byte ") +
                 std::to_string(log.offset());
-            return place + ": all before it was good; behind it committed messages are missing "
-                           "(restore the file, or let the next sender cut it off there)";
+            return place +
+                   ": all before it was good; behind it committed messages are missing "
+                   "(restore the file, or let the next sender cut it off there)";
         }
         [[nodiscard]] std::uint64_t known_tail() const noexcept {
             return ends ? std_atomics::load(ends.page().tail, std::memory_order_acquire) : 0;

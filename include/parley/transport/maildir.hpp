@@ -156,8 +156,9 @@ inline result<maildir::source> maildir::open_source(const open_request& request)
     const auto r = detail::queue_places::enter_as_receiver(queue->places(), with.shared);
     if (!r) {
         return why.fail(r.error(), r.error() == errc::in_use
-                                       ? path + " has a live receiver; several may share the work "
-                                                "if all of them say ?shared=yes"
+                                       ? path +
+                                             " has a live receiver; several may share the work "
+                                             "if all of them say ?shared=yes"
                                        : "taking the receiver's place at " + path);
     }
     return source(std::move(*queue), request.type, to_uri(), for_ends());

@@ -59,9 +59,8 @@ public:
                 at += length;
             }
         }
-        std::sort(names_.begin(), names_.end(), [](const name& a, const name& b) {
-            return std::strcmp(a.data(), b.data()) < 0;
-        });
+        std::sort(names_.begin(), names_.end(),
+                  [](const name& a, const name& b) { return std::strcmp(a.data(), b.data()) < 0; });
         return true;
     }
     [[nodiscard]] std::size_t size() const noexcept { return names_.size() - next_; }
@@ -108,8 +107,7 @@ public:
         places_.reset(::open(ends.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, plan_.mode));
         if (!places_) return no(ends, why);
         inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-        const std::uint32_t what =
-            receives_ ? IN_CREATE | IN_MOVED_TO : IN_DELETE | IN_MOVED_FROM;
+        const std::uint32_t what = receives_ ? IN_CREATE | IN_MOVED_TO : IN_DELETE | IN_MOVED_FROM;
         const std::string box = plan_.path + "/new";
         if (!inotify_ || ::inotify_add_watch(inotify_.get(), box.c_str(), what) < 0) {
             return no("watching " + box, why);
@@ -134,8 +132,8 @@ public:
         char temporary[80];
         if (named) {  // a file system without nameless files
             std::snprintf(temporary, sizeof temporary, "../tmp/%s", name);
-            f.reset(::openat(new_.get(), temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC,
-                             plan_.mode));
+            f.reset(
+                ::openat(new_.get(), temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, plan_.mode));
         }
         if (!f) return errno;
         (void)::fchmod(f.get(), plan_.mode);
@@ -248,7 +246,9 @@ private:
         return {};
     }
     bool try_lock(off_t at) noexcept { return change(F_OFD_SETLK, at); }
-    bool is_locked(off_t at) noexcept { return at == alive_byte + place_ || !change(F_OFD_GETLK, at); }
+    bool is_locked(off_t at) noexcept {
+        return at == alive_byte + place_ || !change(F_OFD_GETLK, at);
+    }
     bool change(int how, off_t at) noexcept {
         struct flock l {};
         l.l_type = F_WRLCK;
@@ -274,8 +274,8 @@ private:
         const bool kept = plan_.keep || !fits;
         const auto got = fits ? retried([&] { return ::pread(f.get(), record, n, 0); }) : 0;
         if (got < 0) return -1;
-        const int done = kept ? ::renameat(cur_.get(), mine, cur_.get(), seen)
-                              : ::unlinkat(cur_.get(), mine, 0);
+        const int done =
+            kept ? ::renameat(cur_.get(), mine, cur_.get(), seen) : ::unlinkat(cur_.get(), mine, 0);
         if (done != 0) return -1;
         return fits ? got : (errno = EMSGSIZE, -1);
     }

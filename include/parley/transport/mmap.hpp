@@ -118,7 +118,8 @@ inline result<mmap> mmap::from(const uri& text, diagnostics& why) {
         r.fail_option("capacity_bytes", "wants a power of two");
     }
     r.choice("wait", at.with.wait,
-             {{"park", waiting::park}, {"spin_then_park", waiting::spin_then_park},
+             {{"park", waiting::park},
+              {"spin_then_park", waiting::spin_then_park},
               {"spin", waiting::spin}});
     r.choice("await", at.with.await,
              {{"visible", level::visible}, {"written", level::written}, {"synced", level::synced}});

@@ -137,7 +137,9 @@ public:
     }
 
     /// The number that the last committed message has in the ring.
-    [[nodiscard]] std::uint64_t sequence() const noexcept { return core_->ring.next().sequence - 1; }
+    [[nodiscard]] std::uint64_t sequence() const noexcept {
+        return core_->ring.next().sequence - 1;
+    }
     /// What recovery found missing when this end was opened, in words; mostly nothing.
     [[nodiscard]] const std::string& note() const noexcept { return core_->note; }
     [[nodiscard]] parley::limits limits() const noexcept { return ring_limits(core_->file); }
@@ -156,8 +158,9 @@ public:
         if (core_) (void)close(expired);
     }
 
-    [[nodiscard]] static result<mmap_sink> open(const std::string& path, const open_request& request,
-                                                const ring_plan& plan, uri address) {
+    [[nodiscard]] static result<mmap_sink> open(const std::string& path,
+                                                const open_request& request, const ring_plan& plan,
+                                                uri address) {
         auto c = std::make_unique<core>(path, request.type, plan, std::move(address));
         if (auto r = c->open(*request.why); !r) return r.error();
         c->guard_against_fork();
@@ -185,8 +188,8 @@ private:
                     return words.fail(from_errno(e), explain("writing " + path, e));
                 }
             } else if (file.header().fingerprint != type.fingerprint) {
-                return words.fail(errc::incompatible, path + ": " + type_mismatch(file.type_text(),
-                                                                                  type.description));
+                return words.fail(errc::incompatible,
+                                  path + ": " + type_mismatch(file.type_text(), type.description));
             }
             if (auto recovered = recover(words); !recovered) return recovered;
             auto& s = file.page();

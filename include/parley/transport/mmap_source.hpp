@@ -119,8 +119,9 @@ private:
             next = {std_atomics::load(s.head, std::memory_order_acquire), 0, 0,
                     file.memory().shape.alignment};
             if (!file.memory().shape.is_place(next.position)) {
-                return words.fail(errc::corrupt, path + " is damaged: its receiver's place means "
-                                                        "nothing; remove it, begin a new one");
+                return words.fail(errc::corrupt, path +
+                                                     " is damaged: its receiver's place means "
+                                                     "nothing; remove it, begin a new one");
             }
             data.emplace(s.data_asleep, s.data_bell, socket_bell::name{s.id, -1, 0}, plan.waits);
             std_atomics::store(s.released, next.position, std::memory_order_seq_cst);
@@ -178,13 +179,13 @@ private:
                                 m.shape.is_place(tail);
             if (!file_is_whole()) return false;
             if (!placed || m.judge(next, tail, last) != store::judged::whole) {
-                verdict = why.fail(errc::corrupt,
-                                   path + " is damaged at byte " +
-                                       std::to_string(store::ring_offset + next.position %
-                                                                              m.shape.capacity) +
-                                       ": all before it was good; committed messages are missing "
-                                       "from there on (the next sender goes on behind the last "
-                                       "good one)");
+                verdict = why.fail(
+                    errc::corrupt,
+                    path + " is damaged at byte " +
+                        std::to_string(store::ring_offset + next.position % m.shape.capacity) +
+                        ": all before it was good; committed messages are missing "
+                        "from there on (the next sender goes on behind the last "
+                        "good one)");
                 return false;
             }
             if (typed) return true;
