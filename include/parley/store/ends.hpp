@@ -10,14 +10,15 @@
 //   128    +-----------+------------+-----------+----------+--------+
 //          | asleep u64 | wanted u64 | bell u32 |                         the sender, while full
 //   192    +------------+------------+----------+
-//          | head  u64  | released u64 |                                  the reader's words
-//   256    +------------+----------+---+
+//          | head  u64  | released u64 | from u32 |                       the reader's words
+//   256    +------------+----------+---+----------+
 //          | asleep u64 | bell u32 |                                      the reader, in a ring
 //          +------------+----------+                                      4096
 //
 // `tail` is the position behind the last committed record, `synced` a position before which all was
 // once on stable storage, `head` that of the reader's next record, `released` (of a ring) that
-// before which all may be overwritten. After a loss of power tail and head may be older than what
+// before which all may be overwritten, `from` (of a ring too) the sender of the record before head:
+// one of an earlier sender behind it is left from before a crash. After a loss of power tail and head may be older than what
 // they tell of, or younger: openers check them against the records.
 //
 // Roles are open file description locks on the file: byte 0 the reader, byte 16 the sender; byte 32
@@ -57,6 +58,7 @@ struct ends_page {
     std::uint32_t room_bell;
     alignas(64) std::uint64_t head;
     std::uint64_t released;
+    std::uint32_t from;
     alignas(64) std::uint64_t data_asleep;
     std::uint32_t data_bell;
     alignas(64) std::byte rest[3776];
@@ -64,6 +66,7 @@ struct ends_page {
 static_assert(sizeof(ends_page) == 4096 && offsetof(ends_page, tail) == 64);
 static_assert(offsetof(ends_page, sender) == 92 && offsetof(ends_page, room_bell) == 144);
 static_assert(offsetof(ends_page, head) == 192 && offsetof(ends_page, data_bell) == 264);
+static_assert(offsetof(ends_page, from) == 208);
 
 inline constexpr off_t sender_lock = detail::writer_lock(0);
 inline constexpr off_t mending_lock = 32;

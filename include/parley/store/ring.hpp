@@ -134,7 +134,8 @@ struct ring_end {
     const ends_page& p = *m.page;
     out = {};
     const auto head = detail::std_atomics::load(p.head, std::memory_order_acquire);
-    out.next = {head, 0, 0, m.shape.alignment};
+    const auto from = detail::std_atomics::load(p.from, std::memory_order_acquire);
+    out.next = {head, 0, from, m.shape.alignment};
     lost_at = head;
     if (!m.shape.is_place(head)) return false;
     const std::uint64_t end = head + m.shape.capacity;
@@ -168,8 +169,9 @@ public:
         const auto head = Atomics::load(p.head, std::memory_order_acquire);
         released_ = Atomics::load(p.released, std::memory_order_acquire);
         if (released_ > head || !m_.shape.is_place(released_)) released_ = head;
+        int e = forget_what_follows();
         Atomics::store(p.tail, next_.position, std::memory_order_release);
-        const int e = storage_.sync_page();
+        if (e == 0) e = storage_.sync_page();
         durable_ = released_;
         Atomics::store(p.sender, next_.sender, std::memory_order_release);
         return e;
@@ -212,14 +214,26 @@ public:
         const std::uint64_t tail = next_.position;
         const std::uint64_t all = tail > m_.shape.capacity ? tail - m_.shape.capacity : 0;
         if (const int e = storage_.sync(std::max(p.synced, all), tail); e != 0) return e;
-        const bool first = p.synced == 0;
+        const bool known = p.synced != 0 && released_ <= durable_;
         Atomics::store(p.synced, tail, std::memory_order_release);
-        // That something was synced at all is to be known to whoever opens the ring next.
-        return first ? storage_.sync_page() : 0;
+        // Whoever opens the ring next is to know that something was synced, and to find it: not
+        // from a head whose room was used again while nothing needed to be found.
+        if (known) return 0;
+        const int e = storage_.sync_page();
+        if (e == 0) durable_ = released_;
+        return e;
     }
     [[nodiscard]] const expectation& next() const noexcept { return next_; }
 
 private:
+    /// A record that a crash cut off from those before it may lie here, and must not join those
+    /// that come. What lies further on cannot: its sender is an older one.
+    int forget_what_follows() noexcept {
+        const std::uint64_t end = next_.position + record_header_bytes;
+        if (end > released_ + m_.shape.capacity) return 0;  // full: an unread record is here
+        std::memset(m_.at(next_.position), 0, record_header_bytes);
+        return storage_.sync(next_.position, end);
+    }
     [[nodiscard]] bool fits(std::size_t n) const noexcept { return released_ >= wanted(n); }
     void look_at_reader() noexcept {
         // Acquire pairs with the reader's store: it is done with what lies before.

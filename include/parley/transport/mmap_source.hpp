@@ -116,7 +116,8 @@ private:
             }
             if (auto known = learn_type(words); !known) return known;
             auto& s = file.page();
-            next = {std_atomics::load(s.head, std::memory_order_acquire), 0, 0,
+            next = {std_atomics::load(s.head, std::memory_order_acquire), 0,
+                    std_atomics::load(s.from, std::memory_order_acquire),
                     file.memory().shape.alignment};
             if (!file.memory().shape.is_place(next.position)) {
                 return words.fail(errc::corrupt, path +
@@ -155,6 +156,8 @@ private:
                 data->show();
                 if (!judge(tail)) return false;
                 next.step_over(last);
+                // In this order: at no moment a record of an earlier sender would be taken for it.
+                std_atomics::store(file.page().from, last.sender, std::memory_order_release);
                 std_atomics::store(file.page().head, next.position, std::memory_order_release);
                 if (last.kind == store::record_kind::message) {
                     message = {file.memory().at(last.position) + store::record_header_bytes,
