@@ -169,9 +169,8 @@ public:
         const auto head = Atomics::load(p.head, std::memory_order_acquire);
         released_ = Atomics::load(p.released, std::memory_order_acquire);
         if (released_ > head || !m_.shape.is_place(released_)) released_ = head;
-        int e = forget_what_follows();
         Atomics::store(p.tail, next_.position, std::memory_order_release);
-        if (e == 0) e = storage_.sync_page();
+        const int e = storage_.sync_page();
         durable_ = released_;
         Atomics::store(p.sender, next_.sender, std::memory_order_release);
         return e;
@@ -226,14 +225,6 @@ public:
     [[nodiscard]] const expectation& next() const noexcept { return next_; }
 
 private:
-    /// A record that a crash cut off from those before it may lie here, and must not join those
-    /// that come. What lies further on cannot: its sender is an older one.
-    int forget_what_follows() noexcept {
-        const std::uint64_t end = next_.position + record_header_bytes;
-        if (end > released_ + m_.shape.capacity) return 0;  // full: an unread record is here
-        std::memset(m_.at(next_.position), 0, record_header_bytes);
-        return storage_.sync(next_.position, end);
-    }
     [[nodiscard]] bool fits(std::size_t n) const noexcept { return released_ >= wanted(n); }
     void look_at_reader() noexcept {
         // Acquire pairs with the reader's store: it is done with what lies before.
