@@ -18,8 +18,8 @@
 // `tail` is the position behind the last committed record, `synced` a position before which all was
 // once on stable storage, `head` that of the reader's next record, `released` (of a ring) that
 // before which all may be overwritten, `from` (of a ring too) the sender of the record before head:
-// one of an earlier sender behind it is left from before a crash. After a loss of power tail and head may be older than what
-// they tell of, or younger: openers check them against the records.
+// one of an earlier sender behind it is left from before a crash. After a loss of power tail and
+// head may be older than what they tell of, or younger: openers check them against the records.
 //
 // Roles are open file description locks on the file: byte 0 the reader, byte 16 the sender; byte 32
 // is held while the file's log is made or mended. They fall with their holder, whatever ends it.

@@ -164,9 +164,8 @@ private:
         const bool behind = fs_->open(names_.path, false, f) == 0 &&
                             read_log_header(*fs_, f, names_.path, last, unasked) &&
                             last.first_position > goal;
-        if (behind) return next_record::gone;
         expected_ = before;
-        return next_record::nothing;
+        return behind ? next_record::gone : next_record::nothing;
     }
 
     [[nodiscard]] static std::size_t whole_size(bytes seen, const record_header& h) noexcept {

@@ -74,7 +74,7 @@ inline void seal_record(std::byte* at, record_header h, std::size_t alignment = 
 /// What must be true of the next record of a log.
 struct expectation {
     std::uint64_t position = 0;
-    std::uint64_t sequence = 0;  ///< 0: whatever it says
+    std::uint64_t sequence = 0;  ///< 0: whatever it says; more, if a crash lost some before
     std::uint32_t sender = 0;    ///< at least
     std::size_t alignment = 8;
 

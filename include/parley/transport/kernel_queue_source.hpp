@@ -119,9 +119,9 @@ private:
                 const auto n = queue.receive(record, queue.record_bytes_max(), next_rank);
                 if (n >= 0) {
                     judge(bytes(record, static_cast<std::size_t>(n)));
-                } else if (errno != EAGAIN) {
-                    failed = queue.failure(errno, "receiving from " + address.text(), why);
-                    verdict = failed;
+                } else if (const int number = errno; number != EAGAIN) {
+                    verdict = queue.failure(number, "receiving from " + address.text(), why);
+                    if (number != EMSGSIZE) failed = verdict;  // else: of one message only
                 } else if (!std::exchange(end_due, false) ||
                            queue_places::has_sender(queue.places(), ended)) {
                     return false;

@@ -134,8 +134,8 @@ void recover(testing::disk state, const history& h, const promise& p, std::uint6
 }
 
 /// A sender recovers a state and goes on, and the power goes again.
-std::size_t crashes_of_the_next_life(const testing::disk& state, const history& h,
-                                     const promise& p, std::size_t sector, parley::random& r) {
+std::size_t crashes_of_the_next_life(const testing::disk& state, const history& h, const promise& p,
+                                     std::size_t sector, parley::random& r) {
     crash_files files(state);
     history next;
     {

@@ -178,8 +178,12 @@ std::pair<std::uint64_t, std::uint64_t> recovered(world& w, const told& t) {
         REQUIRE(seed != t.sent.end());
         const std::byte* payload = w.memory().at(h.position) + store::record_header_bytes;
         bool same = h.length == t.length.at(h.sequence);
-        for (std::size_t k = 0; same && k < h.length; ++k) same = payload[k] == letter(seed->second, k);
-        INFO("number " << h.sequence << " length " << h.length << " seed " << seed->second << " sender " << h.sender << " at " << h.position << " head " << w.page().head << " count " << w.page().count << " tail " << w.page().tail);
+        for (std::size_t k = 0; same && k < h.length; ++k)
+            same = payload[k] == letter(seed->second, k);
+        INFO("number " << h.sequence << " length " << h.length << " seed " << seed->second
+                       << " sender " << h.sender << " at " << h.position << " head "
+                       << w.page().head << " count " << w.page().count << " tail "
+                       << w.page().tail);
         REQUIRE(same);
         if (first == 0) first = h.sequence;
         last = h.sequence;
