@@ -102,9 +102,11 @@ enum class judged : std::uint8_t {
     if (seen == 0 || std::memcmp(at.data(), zeros, seen) == 0) return judged::nothing;
     if (seen < record_header_bytes) return judged::partial;
     std::memcpy(&out, at.data(), sizeof out);
-    const bool plausible =
-        out.position == e.position && (e.sequence == 0 || out.sequence == e.sequence) &&
-        out.sender >= e.sender && out.kind >= record_kind::message && out.kind <= record_kind::turn;
+    // A sender that mended the end of a log may go on with a later number: some were lost.
+    const bool in_turn = e.sequence == 0 || out.sequence == e.sequence ||
+                         (out.sender > e.sender && out.sequence > e.sequence);
+    const bool plausible = out.position == e.position && in_turn && out.sender >= e.sender &&
+                           out.kind >= record_kind::message && out.kind <= record_kind::turn;
     if (!plausible) return judged::bad;
     if (record_stride(out.length, e.alignment) > at.size()) return judged::partial;
     const bytes payload = at.subspan(record_header_bytes, out.length);

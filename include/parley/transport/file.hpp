@@ -3,6 +3,7 @@
 // number of followers.
 #pragma once
 
+#include <parley/store/report.hpp>
 #include <parley/transport/file_sink.hpp>
 #include <parley/transport/file_source.hpp>
 #include <parley/transport/transport.hpp>
@@ -92,6 +93,8 @@ struct file {
     /// Removes the log with all its files. Ends that are open keep what they have.
     /// Errors: not_found, denied, corrupt (no log of parley: left alone).
     result<void> remove(diagnostics& why) const;
+    /// What is there now. Errors: not_found, denied, corrupt.
+    [[nodiscard]] result<store_report> report(diagnostics& why) const;
 
     friend bool operator==(const file&, const file&) = default;
 
@@ -158,6 +161,31 @@ inline uri file::to_uri() const {
         w.option("mode", octal);
     }
     return w.done();
+}
+
+inline result<store_report> file::report(diagnostics& why) const {
+    store::real_files fs;
+    const store::log_names names{path};
+    store::log_header h;
+    detail::unique_fd f;
+    if (const int e = fs.open(path, false, f); e != 0) {
+        return why.fail(from_errno(e), detail::explain("opening " + path, e));
+    }
+    if (auto r = store::read_log_header(fs, f, path, h, why); !r) return r.error();
+    store_report seen;
+    if (auto r = seen.look_at_file(path, why); !r) return r.error();
+    seen.look_at_roles(names.ends());
+    seen.type.assign(h.description, h.description_bytes);
+    seen.holds = "files: " + std::to_string(names.all_older(fs).size() + 1);
+    store::log_ends ends;
+    if (ends.look_at(names)) {
+        const auto& p = ends.page();
+        seen.holds += "; " + std::to_string(p.count) + " records ever, " +
+                      std::to_string(p.tail - std::min(p.tail, p.head)) +
+                      " bytes of them not received";
+    }
+    seen.limits = plan().limits(with.from != log_start::receiver);
+    return seen;
 }
 
 inline result<void> file::remove(diagnostics& why) const {

@@ -3,6 +3,7 @@
 // shell scripts.
 #pragma once
 
+#include <parley/store/report.hpp>
 #include <parley/transport/kernel_queue_sink.hpp>
 #include <parley/transport/kernel_queue_source.hpp>
 #include <parley/transport/maildir_queue.hpp>
@@ -75,6 +76,8 @@ struct maildir {
     /// Removes the directory and all messages. Errors: not_found, denied, corrupt (other files
     /// stand in it: they are left alone).
     result<void> remove(diagnostics& why) const;
+    /// What is there now. Errors: not_found, denied, corrupt.
+    [[nodiscard]] result<store_report> report(diagnostics& why) const;
 
     friend bool operator==(const maildir&, const maildir&) = default;
 
@@ -162,6 +165,26 @@ inline result<maildir::source> maildir::open_source(const open_request& request)
                                        : "taking the receiver's place at " + path);
     }
     return source(std::move(*queue), request.type, to_uri(), for_ends());
+}
+
+inline result<store_report> maildir::report(diagnostics& why) const {
+    store_report seen;
+    if (auto r = seen.look_at_file(path, why); !r) return r.error();
+    const std::string box = path + "/new";
+    const detail::unique_fd d(::open(box.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    detail::name_list all;
+    if (!d || !all.read(d.get())) {
+        return why.fail(from_errno(errno), detail::explain("looking at " + box, errno));
+    }
+    seen.holds = std::to_string(all.size()) + " messages that wait";
+    const detail::unique_fd places(::open((path + "/.parley").c_str(), O_RDWR | O_CLOEXEC));
+    std::vector<std::uint32_t> nobody;
+    seen.receiver = places && detail::queue_places::has_receiver(places.get());
+    seen.sender = places && detail::queue_places::has_sender(places.get(), nobody);
+    const std::size_t header = framed() ? detail::queue_record::header_bytes : 0;
+    seen.limits =
+        detail::queue_limits(with.message_bytes_max + header, framed(), with.shared, true);
+    return seen;
 }
 
 inline result<void> maildir::remove(diagnostics& why) const {

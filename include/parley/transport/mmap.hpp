@@ -2,6 +2,7 @@
 // A ring in a mapped file: shared memory that outlives its processes, and the machine's power.
 #pragma once
 
+#include <parley/store/report.hpp>
 #include <parley/transport/mmap_sink.hpp>
 #include <parley/transport/mmap_source.hpp>
 #include <parley/transport/transport.hpp>
@@ -79,6 +80,8 @@ struct mmap {
     /// Removes the file. Ends that are open keep what they have. Errors: not_found, denied, corrupt
     /// (no ring of parley: left alone).
     result<void> remove(diagnostics& why) const;
+    /// What is there now. Errors: not_found, denied, corrupt.
+    [[nodiscard]] result<store_report> report(diagnostics& why) const;
 
     friend bool operator==(const mmap&, const mmap&) = default;
 
@@ -148,6 +151,30 @@ inline uri mmap::to_uri() const {
         w.option("mode", octal);
     }
     return w.done();
+}
+
+inline result<store_report> mmap::report(diagnostics& why) const {
+    store::real_files fs;
+    detail::unique_fd f;
+    if (const int e = fs.open(path, false, f); e != 0) {
+        return why.fail(from_errno(e), detail::explain("opening " + path, e));
+    }
+    store::ring_header h{};
+    store::ends_page p{};
+    const auto n = ::pread(f.get(), &h, sizeof h, 0);
+    const auto shape =
+        store::ring_file::check(h, n < 0 ? 0 : static_cast<std::size_t>(n), fs.size(f), path, why);
+    if (!shape) return shape.error();
+    store_report seen;
+    if (auto r = seen.look_at_file(path, why); !r) return r.error();
+    seen.look_at_roles(path);
+    seen.type.assign(h.description, h.description_bytes);
+    (void)!::pread(f.get(), &p, sizeof p, store::ring_page_bytes);
+    seen.holds = std::to_string(p.tail - std::min(p.tail, p.head)) + " of " +
+                 std::to_string(shape->capacity) + " bytes not received; " +
+                 std::to_string(p.count) + " records ever";
+    seen.limits = detail::ring_limits(*shape);
+    return seen;
 }
 
 inline result<void> mmap::remove(diagnostics& why) const {

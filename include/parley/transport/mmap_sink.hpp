@@ -24,8 +24,8 @@ struct ring_plan {
     store::level await = store::level::visible;
 };
 
-[[nodiscard]] inline parley::limits ring_limits(const store::ring_file& ring) noexcept {
-    return {.message_bytes_max = ring.memory().shape.message_bytes_max(),
+[[nodiscard]] inline parley::limits ring_limits(const store::ring_shape& shape) noexcept {
+    return {.message_bytes_max = shape.message_bytes_max(),
             .in_place = true,
             .persistent = true,
             .reports_peer_loss = false,
@@ -142,7 +142,9 @@ public:
     }
     /// What recovery found missing when this end was opened, in words; mostly nothing.
     [[nodiscard]] const std::string& note() const noexcept { return core_->note; }
-    [[nodiscard]] parley::limits limits() const noexcept { return ring_limits(core_->file); }
+    [[nodiscard]] parley::limits limits() const noexcept {
+        return ring_limits(core_->file.memory().shape);
+    }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }
 

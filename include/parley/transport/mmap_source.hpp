@@ -86,7 +86,9 @@ public:
     [[nodiscard]] std::uint64_t time() const noexcept { return core_->last.time; }
     /// A ring does not tell; always 0.
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return 0; }
-    [[nodiscard]] parley::limits limits() const noexcept { return ring_limits(core_->file); }
+    [[nodiscard]] parley::limits limits() const noexcept {
+        return ring_limits(core_->file.memory().shape);
+    }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->address; }
 

@@ -2,6 +2,7 @@
 // The last value, in a file: whoever looks sees it whole, now or after a crash.
 #pragma once
 
+#include <parley/store/report.hpp>
 #include <parley/transport/snapshot_sink.hpp>
 #include <parley/transport/snapshot_source.hpp>
 #include <parley/transport/transport.hpp>
@@ -69,6 +70,8 @@ struct snapshot {
     }
     /// Removes the value. Errors: not_found, denied, corrupt (no snapshot: left alone).
     result<void> remove(diagnostics& why) const;
+    /// What is there now. Errors: not_found, denied, corrupt.
+    [[nodiscard]] result<store_report> report(diagnostics& why) const;
 
     friend bool operator==(const snapshot&, const snapshot&) = default;
 
@@ -115,6 +118,32 @@ inline uri snapshot::to_uri() const {
         w.option("mode", octal);
     }
     return w.done();
+}
+
+inline result<store_report> snapshot::report(diagnostics& why) const {
+    store::real_files fs;
+    detail::unique_fd f;
+    if (const int e = fs.open(path, false, f); e != 0) {
+        return why.fail(from_errno(e), detail::explain("opening " + path, e));
+    }
+    store::snapshot_header h;
+    std::unique_ptr<std::byte[]> room;
+    const auto value = store::read_snapshot(
+        fs, f, path, h,
+        [&](std::size_t n) {
+            room = std::make_unique_for_overwrite<std::byte[]>(n + 1);
+            return room.get();
+        },
+        why);
+    if (!value) return value.error();
+    store_report seen;
+    if (auto r = seen.look_at_file(path, why); !r) return r.error();
+    seen.look_at_roles(path + ".lock");
+    seen.type.assign(h.description, h.description_bytes);
+    seen.holds =
+        "value " + std::to_string(h.sequence) + ", of " + std::to_string(h.length) + " bytes";
+    seen.limits = plan().limits();
+    return seen;
 }
 
 inline result<void> snapshot::remove(diagnostics& why) const {
