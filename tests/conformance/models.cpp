@@ -73,6 +73,48 @@ at_port<parley::tcp> tcp_port(const std::string&, directory&) {
                                              .receive_buffer_bytes = 65536})};
 }
 
+/// Those that keep messages in files.
+void add_stored(std::vector<model>& all) {
+    for (auto& m : std::vector<model>{
+             by_name("file",
+                     [](const std::string&, directory& d) {
+                         return parley::file(d / "log", {.capacity_bytes = 1 << 17});
+                     }),
+             by_name("file, rotating",
+                     [](const std::string&, directory& d) {
+                         return parley::file(
+                             d / "log",
+                             {.capacity_bytes = 1 << 17, .rotate_bytes = 1 << 16, .keep = 0});
+                     }),
+             by_name("mmap",
+                     [](const std::string&, directory& d) {
+                         return parley::mmap(d / "ring", {.capacity_bytes = 1 << 17});
+                     }),
+             by_name("mmap, parking",
+                     [](const std::string&, directory& d) {
+                         return parley::mmap(d / "ring", {.capacity_bytes = 1 << 14,
+                                                          .wait = parley::waiting::park});
+                     }),
+             by_name("maildir", [](const std::string&, directory& d) {
+                 return parley::maildir(d / "mail", {.messages = 40});
+             })}) {
+        all.push_back(std::move(m));
+    }
+}
+
+/// What tests leave out or make short.
+void mark(std::vector<model>& all) {
+    for (auto& m : all) {
+        // What is opened by descriptor belongs to this process from the start.
+        m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
+        m.steady = m.name != "file, rotating";  // each file that it makes has a name
+        for (const char* part :
+             {"rotating", "faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
+            m.variation |= m.name.find(part) != std::string::npos;
+        }
+    }
+}
+
 std::vector<model> all_models() {
     const parley::pipe::options piped{.message_bytes_max = 110'000};
     using parley::shm;
@@ -126,44 +168,15 @@ std::vector<model> all_models() {
                 }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
-        by_name("file",
-                [](const std::string&, directory& d) {
-                    return parley::file(d / "log", {.capacity_bytes = 1 << 17});
-                }),
-        by_name("file, rotating",
-                [](const std::string&, directory& d) {
-                    return parley::file(
-                        d / "log", {.capacity_bytes = 1 << 17, .rotate_bytes = 1 << 16, .keep = 0});
-                }),
-        by_name("mmap",
-                [](const std::string&, directory& d) {
-                    return parley::mmap(d / "ring", {.capacity_bytes = 1 << 17});
-                }),
-        by_name("mmap, parking",
-                [](const std::string&, directory& d) {
-                    return parley::mmap(d / "ring",
-                                        {.capacity_bytes = 1 << 14, .wait = parley::waiting::park});
-                }),
-        by_name("maildir",
-                [](const std::string&, directory& d) {
-                    return parley::maildir(d / "mail", {.messages = 40});
-                }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",
             [](const std::string& n, directory&) { return faulty<shm>{shm(n, small_segment())}; }),
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
+    add_stored(all);
     if (parley_test::has_ipv6()) all.push_back(by_name("tcp, over IPv6", tcp_port<AF_INET6>));
-    for (auto& m : all) {
-        // What is opened by descriptor belongs to this process from the start.
-        m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
-        m.steady = m.name != "file, rotating";  // each file that it makes has a name
-        for (const char* part :
-             {"rotating", "faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
-            m.variation |= m.name.find(part) != std::string::npos;
-        }
-    }
+    mark(all);
     return all;
 }
 
