@@ -323,7 +323,10 @@ TEST_CASE(
 TEST_CASE("bad input: a directory that may only be read stores nothing, and says so") {
     const temporary_directory dir;
     REQUIRE(::chmod(dir.path().c_str(), 0755) == 0);
-    parley::open_sender<number>(parley::file(dir / "log", {.mode = 0644})).value().send(7).value();
+    parley::open_sender<number>(parley::file(dir / "log", {.permissions = {.mode = 0644}}))
+        .value()
+        .send(7)
+        .value();
     as_nobody([&] {
         diagnostics why;
         const auto denied = [&](const auto& at, const std::string& path) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <parley/base/bytes.hpp>
+#include <parley/detail/owner.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/store/record.hpp>
 
@@ -42,19 +43,25 @@ struct real_files {
         if (!out || ::fstat(out.get(), &s) != 0) return errno;
         return S_ISREG(s.st_mode) ? 0 : EISDIR;
     }
+    /// The owner first: see detail/owner.hpp. Whatever the umask is.
+    static int give(const file& f, const detail::known_permissions& to) noexcept {
+        if (to.gives_away() && ::fchown(f.get(), to.owner, to.group) != 0) return errno;
+        return ::fchmod(f.get(), to.mode) == 0 ? 0 : errno;
+    }
     /// EEXIST if there is such a file.
-    int create(const std::string& path, unsigned mode, file& out) noexcept {
-        out.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode));
+    int create(const std::string& path, const detail::known_permissions& mode, file& out) noexcept {
+        out.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
         if (!out) return errno;
-        (void)::fchmod(out.get(), mode);  // whatever the umask took away
-        return 0;
+        const int e = give(out, mode);
+        if (e != 0) (void)::unlink(path.c_str());
+        return e;
     }
     /// A file without a name yet, in the directory of `path`; EOPNOTSUPP where there are none.
-    int create_nameless(const std::string& path, unsigned mode, file& out) noexcept {
-        out.reset(::open(directory_of(path).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, mode));
+    int create_nameless(const std::string& path, const detail::known_permissions& mode,
+                        file& out) noexcept {
+        out.reset(::open(directory_of(path).c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
         if (!out) return errno == EISDIR ? EOPNOTSUPP : errno;
-        (void)::fchmod(out.get(), mode);
-        return 0;
+        return give(out, mode);
     }
     /// EEXIST if the name is taken.
     int give_name(file& f, const std::string& path) noexcept {
@@ -133,11 +140,23 @@ struct real_files {
     }
 };
 
+/// Opens a file for writing, an empty one if there is none. 0 or an errno.
+template <class Files>
+[[nodiscard]] int open_or_create(Files& fs, const std::string& path,
+                                 const detail::known_permissions& mode, typename Files::file& f) {
+    for (;;) {
+        int e = fs.open(path, true, f);
+        if (e != ENOENT) return e;
+        e = fs.create(path, mode, f);
+        if (e != EEXIST) return e;
+    }
+}
+
 /// Makes a file of these bytes that nobody ever sees in part, under a name that is free: EEXIST if
 /// it is not. With `whole_bytes` zeros follow, whose room is reserved. Durable when this returns.
 template <class Files>
-[[nodiscard]] int publish(Files& fs, const std::string& path, bytes content, unsigned mode,
-                          std::uint64_t whole_bytes = 0) {
+[[nodiscard]] int publish(Files& fs, const std::string& path, bytes content,
+                          const detail::known_permissions& mode, std::uint64_t whole_bytes = 0) {
     typename Files::file f;
     std::string temporary;
     int e = fs.create_nameless(path, mode, f);
@@ -158,7 +177,8 @@ template <class Files>
 /// `parts` are written one behind the other. Durable when this returns, if `durable`.
 template <class Files>
 [[nodiscard]] int replace(Files& fs, const std::string& path, const std::string& temporary,
-                          bytes first, bytes second, unsigned mode, bool durable = true) {
+                          bytes first, bytes second, const detail::known_permissions& mode,
+                          bool durable = true) {
     typename Files::file f;
     int e = fs.create(temporary, mode, f);
     if (e == EEXIST) {  // of one who died

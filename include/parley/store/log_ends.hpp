@@ -27,8 +27,8 @@ public:
     /// Maps path.ends, and makes it and the log if they are not there. Others that make or mend the
     /// log wait until mended(). Errors: not_found (the directory), denied, out_of_resources (a full
     /// disk), corrupt (other people's files).
-    [[nodiscard]] result<void> join(const log_names& names, const message_type& type, unsigned mode,
-                                    diagnostics& why) {
+    [[nodiscard]] result<void> join(const log_names& names, const message_type& type,
+                                    const detail::known_permissions& mode, diagnostics& why) {
         real_files fs;
         const ends_page fresh = fresh_ends();
         if (auto r = open_or_make(fs, names.ends(), bytes_of(fresh), mode, why); !r) return r;
@@ -67,8 +67,8 @@ public:
 private:
     using unique_fd = detail::unique_fd;
 
-    result<void> open_or_make(real_files& fs, const std::string& path, bytes content, unsigned mode,
-                              diagnostics& why) {
+    result<void> open_or_make(real_files& fs, const std::string& path, bytes content,
+                              const detail::known_permissions& mode, diagnostics& why) {
         for (;;) {
             int e = fs.open(path, true, file_);
             if (e == 0) return {};

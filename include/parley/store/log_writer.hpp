@@ -31,7 +31,7 @@ public:
         std::uint32_t openings = 0;  ///< how often senders opened the log so far
     };
 
-    log_writer(Files& fs, std::string path, unsigned mode)
+    log_writer(Files& fs, std::string path, const detail::known_permissions& mode)
         : fs_(&fs), names_{std::move(path)}, mode_(mode), reader_(fs, names_.path) {}
 
     [[nodiscard]] result<void> open(const message_type& type, const known& k, diagnostics& why) {
@@ -228,7 +228,7 @@ private:
 
     Files* fs_;
     log_names names_;
-    unsigned mode_;
+    detail::known_permissions mode_;
     log_reader<Files> reader_;  // of the file that is written
     expectation expected_;
     std::uint64_t offset_ = 0;    // in the file, of what comes next

@@ -48,8 +48,8 @@ public:
     /// Errors: not_found (the directory), denied, out_of_resources (a full disk), corrupt,
     /// incompatible (layout, capacity, alignment).
     [[nodiscard]] result<void> open(const std::string& path, const ring_shape& wanted,
-                                    bool any_capacity, const message_type& type, unsigned mode,
-                                    diagnostics& why) {
+                                    bool any_capacity, const message_type& type,
+                                    const detail::known_permissions& mode, diagnostics& why) {
         real_files fs;
         for (int e; (e = fs.open(path, true, file_)) != 0;) {
             if (e == EISDIR || e == ELOOP) return foreign(path, why);
@@ -112,7 +112,8 @@ private:
                                            "byte order); it is left alone");
     }
     result<void> make(real_files& fs, const std::string& path, const ring_shape& shape,
-                      const message_type& type, unsigned mode, diagnostics& why) {
+                      const message_type& type, const detail::known_permissions& mode,
+                      diagnostics& why) {
         std::byte first[ring_offset]{};
         const ring_header h = make_ring_header(shape, type);
         ends_page p = fresh_ends();

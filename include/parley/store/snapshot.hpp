@@ -71,7 +71,8 @@ static_assert(offsetof(snapshot_header, description) == 56);
 /// errno: then it is the old one.
 template <class Files>
 [[nodiscard]] int write_snapshot(Files& fs, const std::string& path, const message_type& type,
-                                 std::uint64_t sequence, bytes value, unsigned mode, bool durable) {
+                                 std::uint64_t sequence, bytes value,
+                                 const detail::known_permissions& mode, bool durable) {
     const snapshot_header h = make_snapshot_header(type, sequence, value);
     return replace(fs, path, path + ".next", bytes_of(h), value, mode, durable);
 }

@@ -11,6 +11,7 @@
 #include <parley/base/assert.hpp>
 #include <parley/base/bytes.hpp>
 #include <parley/base/random.hpp>
+#include <parley/detail/owner.hpp>
 
 #include <sys/types.h>
 
@@ -49,12 +50,12 @@ public:
         out = at->second;
         return 0;
     }
-    int create(const std::string& path, unsigned mode, file& out) {
+    int create(const std::string& path, const detail::known_permissions& mode, file& out) {
         if (now_.names.contains(path)) return EEXIST;
         (void)create_nameless(path, mode, out);
         return give_name(out, path);
     }
-    int create_nameless(const std::string&, unsigned, file& out) {
+    int create_nameless(const std::string&, const detail::known_permissions&, file& out) {
         out = now_.files.size();
         return log({what::make, out, 0, {}, {}, {}});
     }

@@ -8,7 +8,6 @@
 #include <parley/transport/file_source.hpp>
 #include <parley/transport/transport.hpp>
 
-#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -63,7 +62,7 @@ struct file {
         std::size_t keep = 8;                  ///< older files that stay although they were read
         log_start from = log_start::receiver;  ///< where a receiver begins
         level await = level::visible;          ///< what every send waits for
-        unsigned mode = 0600;                  ///< of files that are made
+        parley::permissions permissions = {};  ///< of files that are made
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -83,12 +82,14 @@ struct file {
     [[nodiscard]] static result<file> from(const uri& text, diagnostics& why);
     [[nodiscard]] uri to_uri() const;
     [[nodiscard]] result<sink> open_sink(const open_request& request) const {
-        if (auto r = check(*request.why); !r) return r.error();
-        return sink::open(path, request, plan(), to_uri());
+        const auto checked = check(*request.why);
+        if (!checked) return checked.error();
+        return sink::open(path, request, plan(*checked), to_uri());
     }
     [[nodiscard]] result<source> open_source(const open_request& request) const {
-        if (auto r = check(*request.why); !r) return r.error();
-        return source::open(path, request, plan(), with.from, to_uri());
+        const auto checked = check(*request.why);
+        if (!checked) return checked.error();
+        return source::open(path, request, plan(*checked), with.from, to_uri());
     }
     /// Removes the log with all its files. Ends that are open keep what they have.
     /// Errors: not_found, denied, corrupt (no log of parley: left alone).
@@ -101,16 +102,18 @@ struct file {
 private:
     static constexpr std::size_t least_bytes = 4096;
 
-    [[nodiscard]] detail::file_plan plan() const noexcept {
-        return {with.capacity_bytes,    with.rotate_bytes, with.keep,
-                with.message_bytes_max, with.mode,         with.await};
+    [[nodiscard]] detail::file_plan plan(const detail::known_permissions& mode) const noexcept {
+        return {with.capacity_bytes, with.rotate_bytes, with.keep, with.message_bytes_max, mode,
+                with.await};
     }
-    [[nodiscard]] result<void> check(diagnostics& why) const {
+    [[nodiscard]] result<detail::known_permissions> check(diagnostics& why) const {
         if (path.empty() || path.back() == '/' || path.size() > 4000) {
             return why.fail(errc::invalid_argument,
                             "file path '" + path + "': wants the path of a file, file:///var/x");
         }
-        if (with.capacity_bytes == 0 || with.capacity_bytes >= least_bytes) return {};
+        if (with.capacity_bytes == 0 || with.capacity_bytes >= least_bytes) {
+            return detail::known_permissions::of(with.permissions, why);
+        }
         return why.fail(errc::invalid_argument,
                         "capacity_bytes wants 0 or at least " + std::to_string(least_bytes));
     }
@@ -131,13 +134,7 @@ inline result<file> file::from(const uri& text, diagnostics& why) {
               {"next", log_start::next}});
     r.choice("await", at.with.await,
              {{"visible", level::visible}, {"written", level::written}, {"synced", level::synced}});
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants permissions as in chmod, 0600");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -155,11 +152,7 @@ inline uri file::to_uri() const {
     if (with.await != usual.await) {
         w.option("await", with.await == level::written ? "written" : "synced");
     }
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     return w.done();
 }
 
@@ -184,12 +177,12 @@ inline result<store_report> file::report(diagnostics& why) const {
                       std::to_string(p.tail - std::min(p.tail, p.head)) +
                       " bytes of them not received";
     }
-    seen.limits = plan().limits(with.from != log_start::receiver);
+    seen.limits = plan({}).limits(with.from != log_start::receiver);
     return seen;
 }
 
 inline result<void> file::remove(diagnostics& why) const {
-    if (auto r = check(why); !r) return r;
+    if (auto r = check(why); !r) return r.error();
     store::real_files fs;
     const store::log_names names{path};
     store::log_header h;

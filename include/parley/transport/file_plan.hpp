@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/base/limits.hpp>
+#include <parley/detail/owner.hpp>
 #include <parley/store/record.hpp>
 
 #include <algorithm>
@@ -19,7 +20,7 @@ struct file_plan {
     std::size_t rotate_bytes = 0;
     std::size_t keep = 0;
     std::size_t message_bytes_max = 0;
-    unsigned mode = 0600;
+    known_permissions mode = {};
     store::level await = store::level::visible;
 
     [[nodiscard]] parley::limits limits(bool follows) const noexcept {

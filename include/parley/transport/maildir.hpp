@@ -8,7 +8,6 @@
 #include <parley/transport/kernel_queue_source.hpp>
 #include <parley/transport/maildir_queue.hpp>
 
-#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -51,8 +50,8 @@ struct maildir {
         bool shared = false;                      ///< receivers that all say so share the work
         bool keep = false;                        ///< received messages stay in cur/
         detail::framing frame = detail::framing::parley;
-        level await = level::visible;  ///< synced: every send waits for stable storage
-        unsigned mode = 0600;          ///< of what is made
+        level await = level::visible;          ///< synced: every send waits for stable storage
+        parley::permissions permissions = {};  ///< of what is made
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -88,8 +87,10 @@ private:
             return why.fail(errc::invalid_argument,
                             "maildir path '" + path + "': wants a directory, maildir:///var/x");
         }
+        const auto to = detail::known_permissions::of(with.permissions, why);
+        if (!to) return to.error();
         const std::size_t header = framed() ? detail::queue_record::header_bytes : 0;
-        detail::maildir_queue q({path, with.message_bytes_max + header, with.messages, with.mode,
+        detail::maildir_queue q({path, with.message_bytes_max + header, with.messages, *to,
                                  with.await == level::synced, with.keep},
                                 receives);
         if (auto r = q.open(why); !r) return r.error();
@@ -112,13 +113,7 @@ inline result<maildir> maildir::from(const uri& text, diagnostics& why) {
     r.choice("frame", at.with.frame,
              {{"parley", detail::framing::parley}, {"none", detail::framing::none}});
     r.choice("await", at.with.await, {{"visible", level::visible}, {"synced", level::synced}});
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants permissions as in chmod, 0600");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -134,11 +129,7 @@ inline uri maildir::to_uri() const {
     if (with.keep) w.option("keep", "yes");
     if (!framed()) w.option("frame", "none");
     if (with.await != usual.await) w.option("await", "synced");
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     return w.done();
 }
 

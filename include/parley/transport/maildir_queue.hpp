@@ -78,7 +78,7 @@ struct maildir_plan {
     std::string path;
     std::size_t record_bytes_max = 0;
     std::size_t messages = 0;  // that may wait; 0: any number
-    unsigned mode = 0600;
+    known_permissions mode = {};
     bool synced = false;
     bool keep = false;
 };
@@ -94,18 +94,25 @@ public:
 
     /// Opens the directory, and makes it if it is not there.
     [[nodiscard]] result<void> open(diagnostics& why) {
-        const unsigned rights = plan_.mode | (plan_.mode & 0444) >> 2;  // to read is to enter
+        known_permissions rights = plan_.mode;
+        rights.mode |= (rights.mode & 0444) >> 2;  // to read is to enter
+        constexpr int how = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
         for (const char* part : {"", "/new", "/cur", "/tmp"}) {
             const std::string path = plan_.path + part;
-            if (::mkdir(path.c_str(), rights) != 0 && errno != EEXIST) return no(path, why);
+            const bool made = ::mkdir(path.c_str(), 0700) == 0;
+            if (!made && errno != EEXIST) return no(path, why);
+            if (!made) continue;
+            const unique_fd d(::open(path.c_str(), how));
+            if (!d) return no(path, why);
+            if (auto r = rights.apply(d.get(), path, why); !r) return r;
         }
-        constexpr int how = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
         new_.reset(::open((plan_.path + "/new").c_str(), how));
         cur_.reset(::open((plan_.path + "/cur").c_str(), how));
         if (!new_ || !cur_) return no(plan_.path, why);
         const std::string ends = plan_.path + "/.parley";
-        places_.reset(::open(ends.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, plan_.mode));
-        if (!places_) return no(ends, why);
+        store::real_files fs;
+        errno = store::open_or_create(fs, ends, plan_.mode, places_);
+        if (errno != 0) return no(ends, why);
         inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
         const std::uint32_t what = receives_ ? IN_CREATE | IN_MOVED_TO : IN_DELETE | IN_MOVED_FROM;
         const std::string box = plan_.path + "/new";
@@ -127,18 +134,17 @@ public:
         stamp_ = std::max(store::wall_time(), stamp_ + 1);
         std::snprintf(name, sizeof name, "%020llu.%u.%u", static_cast<unsigned long long>(stamp_),
                       place_, ++count_);
-        unique_fd f(::openat(new_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, plan_.mode));
+        unique_fd f(::openat(new_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
         const bool named = !f;
         char temporary[80];
         if (named) {  // a file system without nameless files
             std::snprintf(temporary, sizeof temporary, "../tmp/%s", name);
-            f.reset(
-                ::openat(new_.get(), temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, plan_.mode));
+            f.reset(::openat(new_.get(), temporary, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
         }
         if (!f) return errno;
-        (void)::fchmod(f.get(), plan_.mode);
         store::real_files fs;
-        int e = fs.write_at(f, 0, {record, n});
+        int e = fs.give(f, plan_.mode);
+        if (e == 0) e = fs.write_at(f, 0, {record, n});
         if (e == 0 && plan_.synced && ::fsync(f.get()) != 0) e = errno;
         if (e == 0) e = give_name(f.get(), named ? temporary : nullptr, name);
         if (e != 0 && named) (void)::unlinkat(new_.get(), temporary, 0);

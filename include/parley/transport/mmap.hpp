@@ -7,7 +7,6 @@
 #include <parley/transport/mmap_source.hpp>
 #include <parley/transport/transport.hpp>
 
-#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -47,7 +46,7 @@ using store::level;
 struct mmap {
     struct options {
         std::size_t capacity_bytes = 0;  ///< a power of two; 0: as it is, or 4 MiB if it is made
-        unsigned mode = 0600;            ///< of a file that is made
+        parley::permissions permissions = {};  ///< of a file that is made
         waiting wait = waiting::spin_then_park;
         level await = level::visible;  ///< what every send waits for
 
@@ -70,12 +69,14 @@ struct mmap {
     [[nodiscard]] static result<mmap> from(const uri& text, diagnostics& why);
     [[nodiscard]] uri to_uri() const;
     [[nodiscard]] result<sink> open_sink(const open_request& request) const {
-        if (auto r = check(request.type, *request.why); !r) return r.error();
-        return sink::open(path, request, plan(request.type), to_uri());
+        const auto checked = check(request.type, *request.why);
+        if (!checked) return checked.error();
+        return sink::open(path, request, plan(request.type, *checked), to_uri());
     }
     [[nodiscard]] result<source> open_source(const open_request& request) const {
-        if (auto r = check(request.type, *request.why); !r) return r.error();
-        return source::open(path, request, plan(request.type), to_uri());
+        const auto checked = check(request.type, *request.why);
+        if (!checked) return checked.error();
+        return source::open(path, request, plan(request.type, *checked), to_uri());
     }
     /// Removes the file. Ends that are open keep what they have. Errors: not_found, denied, corrupt
     /// (no ring of parley: left alone).
@@ -90,19 +91,21 @@ private:
         return {with.capacity_bytes == 0 ? usual_capacity_bytes : with.capacity_bytes,
                 std::max<std::size_t>(8, type.alignment)};
     }
-    [[nodiscard]] detail::ring_plan plan(const message_type& type) const noexcept {
+    [[nodiscard]] detail::ring_plan plan(const message_type& type,
+                                         const detail::known_permissions& mode) const noexcept {
         return {.shape = shape(type),
                 .any_capacity = with.capacity_bytes == 0,
-                .mode = with.mode,
+                .mode = mode,
                 .waits = {.how = with.wait},
                 .await = with.await};
     }
-    [[nodiscard]] result<void> check(const message_type& type, diagnostics& why) const {
+    [[nodiscard]] result<detail::known_permissions> check(const message_type& type,
+                                                          diagnostics& why) const {
         if (path.empty() || path.back() == '/' || path.size() > 4000) {
             return why.fail(errc::invalid_argument,
                             "mmap path '" + path + "': wants the path of a file, mmap:///var/x");
         }
-        if (shape(type).sane()) return {};
+        if (shape(type).sane()) return detail::known_permissions::of(with.permissions, why);
         return why.fail(errc::invalid_argument,
                         "capacity_bytes wants a power of two from 4096 on, not " +
                             std::to_string(with.capacity_bytes) +
@@ -126,13 +129,7 @@ inline result<mmap> mmap::from(const uri& text, diagnostics& why) {
               {"spin", waiting::spin}});
     r.choice("await", at.with.await,
              {{"visible", level::visible}, {"written", level::written}, {"synced", level::synced}});
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants permissions as in chmod, 0600");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -145,11 +142,7 @@ inline uri mmap::to_uri() const {
     if (with.await != usual.await) {
         w.option("await", with.await == level::written ? "written" : "synced");
     }
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     return w.done();
 }
 

@@ -19,7 +19,7 @@ namespace detail {
 struct ring_plan {
     store::ring_shape shape;
     bool any_capacity = true;  ///< of a ring that is there already
-    unsigned mode = 0600;
+    known_permissions mode = {};
     wait_plan waits;
     store::level await = store::level::visible;
 };

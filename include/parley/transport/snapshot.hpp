@@ -7,7 +7,6 @@
 #include <parley/transport/snapshot_source.hpp>
 #include <parley/transport/transport.hpp>
 
-#include <charconv>
 #include <string>
 #include <string_view>
 
@@ -41,7 +40,7 @@ struct snapshot {
     struct options {
         std::size_t message_bytes_max = 64 << 20;  ///< longer values are refused
         level await = level::synced;               ///< visible: without syncing
-        unsigned mode = 0600;                      ///< of the files that are made
+        parley::permissions permissions = {};      ///< of the files that are made
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -61,12 +60,14 @@ struct snapshot {
     [[nodiscard]] static result<snapshot> from(const uri& text, diagnostics& why);
     [[nodiscard]] uri to_uri() const;
     [[nodiscard]] result<sink> open_sink(const open_request& request) const {
-        if (auto r = check(*request.why); !r) return r.error();
-        return sink::open(path, request, plan(), to_uri());
+        const auto checked = check(*request.why);
+        if (!checked) return checked.error();
+        return sink::open(path, request, plan(*checked), to_uri());
     }
     [[nodiscard]] result<source> open_source(const open_request& request) const {
-        if (auto r = check(*request.why); !r) return r.error();
-        return source::open(path, request, plan(), to_uri());
+        const auto checked = check(*request.why);
+        if (!checked) return checked.error();
+        return source::open(path, request, plan(*checked), to_uri());
     }
     /// Removes the value. Errors: not_found, denied, corrupt (no snapshot: left alone).
     result<void> remove(diagnostics& why) const;
@@ -76,11 +77,13 @@ struct snapshot {
     friend bool operator==(const snapshot&, const snapshot&) = default;
 
 private:
-    [[nodiscard]] detail::snapshot_plan plan() const noexcept {
-        return {with.message_bytes_max, with.mode, with.await != level::visible};
+    [[nodiscard]] detail::snapshot_plan plan(const detail::known_permissions& mode) const noexcept {
+        return {with.message_bytes_max, mode, with.await != level::visible};
     }
-    [[nodiscard]] result<void> check(diagnostics& why) const {
-        if (!path.empty() && path.back() != '/' && path.size() <= 4000) return {};
+    [[nodiscard]] result<detail::known_permissions> check(diagnostics& why) const {
+        if (!path.empty() && path.back() != '/' && path.size() <= 4000) {
+            return detail::known_permissions::of(with.permissions, why);
+        }
         return why.fail(errc::invalid_argument, "snapshot path '" + path +
                                                     "': wants the path of a file, "
                                                     "snapshot:///var/x");
@@ -94,13 +97,7 @@ inline result<snapshot> snapshot::from(const uri& text, diagnostics& why) {
     if (at.path.empty()) r.fail_body("wants a path as in snapshot:///var/x");
     r.number("message_bytes_max", at.with.message_bytes_max, 1, UINT32_MAX);
     r.choice("await", at.with.await, {{"visible", level::visible}, {"synced", level::synced}});
-    if (const auto* octal = r.option("mode")) {
-        const auto* last = octal->data() + octal->size();
-        const auto [end, ec] = std::from_chars(octal->data(), last, at.with.mode, 8);
-        if (ec != std::errc{} || end != last || at.with.mode > 0777) {
-            r.fail_option("mode", "wants permissions as in chmod, 0600");
-        }
-    }
+    detail::read_permissions(r, at.with.permissions);
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -112,11 +109,7 @@ inline uri snapshot::to_uri() const {
         w.option("message_bytes_max", with.message_bytes_max);
     }
     if (with.await != usual.await) w.option("await", "visible");
-    if (with.mode != usual.mode) {
-        char octal[16];
-        std::snprintf(octal, sizeof octal, "%o", with.mode);
-        w.option("mode", octal);
-    }
+    detail::write_permissions(w, with.permissions);
     return w.done();
 }
 
@@ -142,7 +135,7 @@ inline result<store_report> snapshot::report(diagnostics& why) const {
     seen.type.assign(h.description, h.description_bytes);
     seen.holds =
         "value " + std::to_string(h.sequence) + ", of " + std::to_string(h.length) + " bytes";
-    seen.limits = plan().limits();
+    seen.limits = plan({}).limits();
     return seen;
 }
 

@@ -18,7 +18,7 @@ namespace detail {
 
 struct snapshot_plan {
     std::size_t message_bytes_max = 0;
-    unsigned mode = 0600;
+    known_permissions mode = {};
     bool durable = true;
 
     [[nodiscard]] parley::limits limits() const noexcept {
@@ -179,8 +179,9 @@ private:
 
         result<void> open(diagnostics& words) {
             const std::string name = path + ".lock";
-            lock.reset(::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, plan.mode));
-            if (!lock) return words.fail(last_error(), explain("opening " + name, errno));
+            if (const int e = store::open_or_create(files, name, plan.mode, lock); e != 0) {
+                return words.fail(from_errno(e), explain("opening " + name, e));
+            }
             if (auto r = try_lock(lock.get(), writer_lock(0)); !r) {
                 return words.fail(r.error() == errc::would_block
                                       ? make_error_code(errc::out_of_resources)

@@ -29,11 +29,11 @@ std::vector<std::byte> content(std::size_t i, std::size_t n) {
 /// As a sender opens it: made if it is not there, then recovered.
 struct opened {
     explicit opened(crash_files& f, store::log_writer<crash_files>::known k = {})
-        : log(f, path, 0600) {
+        : log(f, path, {}) {
         crash_files::file there;
         if (f.open(path, false, there) == ENOENT) {
             const auto header = store::make_log_header(type, 0, 1);
-            REQUIRE(store::publish(f, path, store::bytes_of(header), 0600) == 0);
+            REQUIRE(store::publish(f, path, store::bytes_of(header), {}) == 0);
         }
         diagnostics why;
         const auto r = log.open(type, k, why);
@@ -226,8 +226,7 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
             crash_files files;
             std::vector<std::size_t> done{0};
             for (std::size_t i = 1; i <= 3; ++i) {
-                REQUIRE(store::write_snapshot(files, path, type, i, content(i, n), 0600, true) ==
-                        0);
+                REQUIRE(store::write_snapshot(files, path, type, i, content(i, n), {}, true) == 0);
                 done.push_back(files.calls());
             }
             for (std::size_t calls = 0; calls <= files.calls(); ++calls) {
@@ -243,8 +242,8 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
                         REQUIRE((old || value == content(last + 1, n)));
                     }
                     // A sender goes on in it, whatever the last one left beside it.
-                    REQUIRE(store::write_snapshot(after, path, type, 9, content(9, n), 0600,
-                                                  true) == 0);
+                    REQUIRE(store::write_snapshot(after, path, type, 9, content(9, n), {}, true) ==
+                            0);
                     REQUIRE(value_in(after, value));
                     REQUIRE(value == content(9, n));
                 });
