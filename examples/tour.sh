@@ -138,6 +138,20 @@ for queue in mq sysv; do
     fi
 done
 
+# What outlives both: the sender is gone before the receiver comes.
+later() {
+    start=$(now)
+    "$tool" send "$2" --in "$file" --timeout 30 || failed=1
+    "$tool" recv "$2" --out "$work/out" --timeout 30 || failed=1
+    end=$(now)
+    row "$1" "$3"
+    "$tool" clean "$2" >/dev/null || failed=1
+}
+later 'log in a file, later' "file://$work/log" 'file:?rotate_bytes=16777216&keep=0'
+later 'mail directory, later' "maildir://$work/mail" 'maildir:?messages=100'
+move 'mapped ring in a file' "mmap://$work/ring" mmap:
+"$tool" clean "mmap://$work/ring" >/dev/null || failed=1
+
 heading "2. Two programs that disagree about a struct"
 "$bin/06_types" || failed=1
 

@@ -5,7 +5,10 @@
 
 #include <parley/channel.hpp>
 #include <parley/transport/fifo.hpp>
+#include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/maildir.hpp>
+#include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -276,7 +279,8 @@ parley::result<Address> renamed(const parley::uri& at, std::string_view suffix,
     if (at.scheme() == "unix") {
         const auto slash = body.rfind('/');
         body = body.starts_with('/') ? body.substr(0, slash + 1) + own : "@" + own;
-    } else if (at.scheme() == "fifo") {
+    } else if (at.scheme() == "fifo" || at.scheme() == "file" || at.scheme() == "mmap" ||
+               at.scheme() == "maildir") {
         const auto slash = body.rfind('/');
         body = (slash == std::string::npos ? "/tmp/" : body.substr(0, slash + 1)) + own;
     } else {
@@ -363,9 +367,12 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::mq::scheme) return bench_over<parley::mq>(o);
     if (scheme == parley::sysv::scheme) return bench_over<parley::sysv>(o);
     if (scheme == parley::signals::scheme) return bench_over<parley::signals>(o);
+    if (scheme == parley::file::scheme) return bench_over<parley::file>(o);
+    if (scheme == parley::mmap::scheme) return bench_over<parley::mmap>(o);
+    if (scheme == parley::maildir::scheme) return bench_over<parley::maildir>(o);
     return fail(wrong_usage,
                 fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, udp:, udp_multicast:, "
-                            "pipe:, fifo:, inproc:, mq:, sysv: or signals:",
+                            "pipe:, fifo:, inproc:, mq:, sysv:, signals:, file:, mmap: or maildir:",
                             o.address));
 }
 

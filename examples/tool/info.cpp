@@ -6,11 +6,15 @@
 #include <parley/channel.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/fifo.hpp>
+#include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/maildir.hpp>
+#include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
 #include <parley/transport/signals.hpp>
+#include <parley/transport/snapshot.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/udp.hpp>
@@ -35,9 +39,8 @@ void print_limits(const parley::limits& l) {
                                 l.successors ? "; others may come after an end" : ""));
     line("in place", l.in_place ? "yes: a loan is the memory that the receiver sees"
                                 : "no: messages are copied by the kernel");
-    line("lossy", l.lossy ? "yes; the receiver counts what was lost" : "no");
-    if (l.persistent)
-        line("persistent", "yes: messages wait in the kernel when both ends are gone");
+    line("lossy", l.lossy ? "yes: what was lost or replaced is counted" : "no");
+    if (l.persistent) line("persistent", "yes: messages wait when both ends are gone");
     line("peer loss", l.reports_peer_loss ? "reported" : "not noticed");
 }
 
@@ -279,6 +282,27 @@ int about(const Address& at) {
     return ok;
 }
 
+/// What is stored in files. It is looked at, never made, and not taken part in.
+template <class Address>
+requires requires(const Address& at, parley::diagnostics& why) { at.report(why); }
+int about(const Address& at) {
+    parley::diagnostics why;
+    const auto seen = at.report(why);
+    if (!seen && seen.error() == parley::errc::not_found) {
+        line("state", "nothing: whoever opens it first makes it");
+        return ok;
+    }
+    if (!seen) return fail_to_open(seen.error(), why);
+    line("state", fmt::format("{}, {}", seen->receiver ? "a receiver is there" : "no receiver",
+                              seen->sender ? "a sender is there" : "no sender"));
+    if (!seen->type.empty()) line("type", seen->type);
+    line("owner", fmt::format("user {}, mode {:04o}", seen->owner_uid, seen->mode));
+    line("holds", seen->holds);
+    line("removal", fmt::format("parley clean {}", at.to_uri().text()));
+    print_limits(seen->limits);
+    return ok;
+}
+
 template <class Address>
 int info(const std::string& address) {
     parley::diagnostics why;
@@ -304,10 +328,15 @@ int run_info(const std::string& address) {
     if (scheme == parley::mq::scheme) return info<parley::mq>(address);
     if (scheme == parley::sysv::scheme) return info<parley::sysv>(address);
     if (scheme == parley::signals::scheme) return info<parley::signals>(address);
-    return fail(wrong_usage, fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, "
-                                         "udp:, udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv: "
-                                         "or signals:",
-                                         address));
+    if (scheme == parley::file::scheme) return info<parley::file>(address);
+    if (scheme == parley::mmap::scheme) return info<parley::mmap>(address);
+    if (scheme == parley::snapshot::scheme) return info<parley::snapshot>(address);
+    if (scheme == parley::maildir::scheme) return info<parley::maildir>(address);
+    return fail(wrong_usage,
+                fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, udp:, "
+                            "udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv:, signals:, file:, "
+                            "mmap:, snapshot: or maildir:",
+                            address));
 }
 
 }  // namespace tool

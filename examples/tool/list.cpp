@@ -4,8 +4,12 @@
 #include "tool.hpp"
 
 #include <parley/shm/inspect.hpp>
+#include <parley/transport/file.hpp>
+#include <parley/transport/maildir.hpp>
+#include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/signals.hpp>
+#include <parley/transport/snapshot.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/uds_name.hpp>
 
@@ -246,6 +250,24 @@ struct cleaning {
                                       : std::string("its queue was gone"));
     }
 
+    /// What is stored in files, if no end of it is open.
+    template <class Address>
+    requires requires(const Address& at, parley::diagnostics& why) { at.report(why); }
+    void remove_store(const Address& at) {
+        parley::diagnostics why;
+        const std::string text = at.to_uri().text();
+        const auto seen = at.report(why);
+        if (!seen && seen.error() != parley::errc::corrupt) return leave(text, why.text());
+        if (seen && (seen->sender || seen->receiver)) {
+            ++live;
+            return;
+        }
+        if (!dry_run) {
+            if (auto r = at.remove(why); !r) return leave(text, why.text());
+        }
+        told(text, seen ? "it held " + seen->holds : std::string("it was damaged"));
+    }
+
 private:
     /// Damaged, but it begins as a segment does: it may go. Anything else is somebody else's.
     static bool is_ours(const std::string& path) {
@@ -270,7 +292,11 @@ int clean_queue(const parley::uri& text, cleaning& done) {
     parley::diagnostics why;
     const auto at = Address::from(text, why);
     if (!at) return fail_to_open(at.error(), why);
-    done.remove_queue(*at);
+    if constexpr (requires { at->report(why); }) {
+        done.remove_store(*at);
+    } else {
+        done.remove_queue(*at);
+    }
     return ok;
 }
 
@@ -287,9 +313,19 @@ int run_clean(const clean_options& o) {
             if (const int code = clean_queue<parley::mq>(at, done); code != ok) return code;
         } else if (at.scheme() == parley::sysv::scheme) {
             if (const int code = clean_queue<parley::sysv>(at, done); code != ok) return code;
+        } else if (at.scheme() == parley::file::scheme) {
+            if (const int code = clean_queue<parley::file>(at, done); code != ok) return code;
+        } else if (at.scheme() == parley::mmap::scheme) {
+            if (const int code = clean_queue<parley::mmap>(at, done); code != ok) return code;
+        } else if (at.scheme() == parley::snapshot::scheme) {
+            if (const int code = clean_queue<parley::snapshot>(at, done); code != ok) return code;
+        } else if (at.scheme() == parley::maildir::scheme) {
+            if (const int code = clean_queue<parley::maildir>(at, done); code != ok) return code;
         } else {
             return fail(wrong_usage,
-                        fmt::format("'{}': wants a directory, mq://name or sysv://name", place));
+                        fmt::format("'{}': wants a directory, mq:, sysv:, file:, mmap:, "
+                                    "snapshot: or maildir:",
+                                    place));
         }
     }
     const bool usual = o.places.empty();

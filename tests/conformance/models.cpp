@@ -5,7 +5,10 @@
 #include <parley/testing/archetypes.hpp>
 #include <parley/testing/faulty.hpp>
 #include <parley/transport/fifo.hpp>
+#include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/maildir.hpp>
+#include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
@@ -138,6 +141,45 @@ std::vector<model> network_models() {
     return all;
 }
 
+/// Those that keep messages in files.
+std::vector<model> stored_models() {
+    return {by_name("file",
+                    [](const std::string&, directory& d) {
+                        return parley::file(d / "log", {.capacity_bytes = 1 << 17});
+                    }),
+            by_name("file, rotating",
+                    [](const std::string&, directory& d) {
+                        return parley::file(
+                            d / "log",
+                            {.capacity_bytes = 1 << 17, .rotate_bytes = 1 << 16, .keep = 0});
+                    }),
+            by_name("mmap",
+                    [](const std::string&, directory& d) {
+                        return parley::mmap(d / "ring", {.capacity_bytes = 1 << 17});
+                    }),
+            by_name("mmap, parking",
+                    [](const std::string&, directory& d) {
+                        return parley::mmap(
+                            d / "ring", {.capacity_bytes = 1 << 14, .wait = parley::waiting::park});
+                    }),
+            by_name("maildir", [](const std::string&, directory& d) {
+                return parley::maildir(d / "mail", {.messages = 40});
+            })};
+}
+
+/// What tests leave out or make short.
+void mark(std::vector<model>& all) {
+    for (auto& m : all) {
+        // What is opened by descriptor belongs to this process from the start.
+        m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
+        m.steady = m.name != "file, rotating";  // each file that it makes has a name
+        for (const char* part :
+             {"rotating", "faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
+            m.variation |= m.name.find(part) != std::string::npos;
+        }
+    }
+}
+
 std::vector<model> all_models() {
     const parley::pipe::options piped{.message_bytes_max = 110'000};
     using parley::shm;
@@ -191,14 +233,8 @@ std::vector<model> all_models() {
         by_pair("faulty pipe, without a fault", faulty<parley::pipe>{parley::pipe(piped)}),
     };
     for (auto& m : network_models()) all.push_back(std::move(m));
-    for (auto& m : all) {
-        // What is opened by descriptor belongs to this process from the start.
-        m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
-        for (const char* part :
-             {"faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
-            m.variation |= m.name.find(part) != std::string::npos;
-        }
-    }
+    for (auto& m : stored_models()) all.push_back(std::move(m));
+    mark(all);
     return all;
 }
 

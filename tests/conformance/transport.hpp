@@ -89,6 +89,7 @@ struct model {
     bool across = true;          ///< works between processes
     bool pid_namespaces = true;  ///< works between processes of two PID namespaces
     bool variation = false;      ///< of a model above it: long tests make it short
+    bool steady = true;          ///< allocates nothing, once it runs
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.

@@ -106,6 +106,11 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
     refuses(parley::signals("x", {.directory = "/nowhere"}), errc::not_found, "/nowhere");
     refuses(uri("shm://x?bell=gong"), errc::invalid_argument, "wants one of: socket, signal");
     refuses(uri("mq://x?shared=maybe"), errc::invalid_argument, "wants one of: no, yes");
+    refuses(uri("file://"), errc::invalid_argument, "position 7: wants a path");
+    refuses(uri("file://x?from=last"), errc::invalid_argument, "receiver, first, next");
+    refuses(uri("mmap://x?capacity_bytes=5000"), errc::invalid_argument, "a power of two");
+    refuses(uri("snapshot://x?await=written"), errc::invalid_argument, "visible, synced");
+    refuses(uri("maildir://x?shared=maybe"), errc::invalid_argument, "wants one of: no, yes");
     refuses(shm("x", {.capacity_bytes = 5000}), errc::invalid_argument, "a power of two");
     refuses(shm("x", {.writers_max = 0}), errc::invalid_argument, "1 to 64 lanes");
 }
@@ -284,6 +289,89 @@ TEST_CASE("bad input: a full file system is out_of_resources at open, never a SI
         return;
     }
     CHECK(status == 0);
+}
+
+TEST_CASE(
+    "bad input: what is stored on a full disk is out_of_resources, and what was sent is there") {
+    const watchdog dog("a full disk");
+    const temporary_directory dir;
+    using text = std::string;
+    child c([&] {
+        if (::unshare(CLONE_NEWNS) != 0 ||
+            ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+            ::mount("none", dir.path().c_str(), "tmpfs", 0, "size=1m") != 0) {
+            return 77;
+        }
+        diagnostics why;
+        const auto ring = parley::open_sender<text>(parley::mmap(dir / "ring"), 0s, &why);
+        const bool full = !ring && ring.error() == errc::out_of_resources;
+        if (!fails(why, full, "a smaller ?capacity_bytes=") ||
+            std::filesystem::exists(dir / "ring")) {
+            return 1;
+        }
+        auto value = parley::open_sender<text>(parley::snapshot(dir / "value"), 0s, &why).value();
+        if (!value.send("old")) return 2;
+        auto mail = parley::open_sender<text>(parley::maildir(dir / "mail"), 0s, &why).value();
+        auto log = parley::open_sender<text>(parley::file(dir / "log"), 0s, &why).value();
+        int sent = 0;
+        const text line(30'000, 'x');
+        for (;; ++sent) {
+            const auto r = log.send(line);
+            if (r) continue;
+            if (!fails(log.why(), r.error() == errc::out_of_resources, "nothing of the message")) {
+                return 3;
+            }
+            break;
+        }
+        const auto replaced = value.send(text(200'000, 'y'));
+        if (!fails(value.why(), replaced.error() == errc::out_of_resources, "old value stays")) {
+            return 4;
+        }
+        const auto posted = mail.send(text(200'000, 'z'));
+        if (posted || posted.error() != errc::out_of_resources) return 5;
+        auto in = parley::open_receiver<text>(parley::file(dir / "log"), 0s, &why).value();
+        for (int i = 0; i < sent; ++i) {
+            if (in.try_receive().value() != line) return 6;
+        }
+        if (in.try_receive().error() != errc::would_block) return 7;
+        auto last = parley::open_receiver<text>(parley::snapshot(dir / "value"), 0s, &why).value();
+        if (last.try_receive().value() != "old") return 8;
+        // Room helps at once.
+        if (::mount("none", dir.path().c_str(), "tmpfs", MS_REMOUNT, "size=2m") != 0) return 9;
+        if (!log.send(line) || in.receive().value() != line) return 10;
+        return sent > 20 ? 0 : 11;
+    });
+    const int status = c.wait();
+    if (status == 77) {
+        std::cout << "skipped: no right to mount a tmpfs here\n";
+        return;
+    }
+    CHECK(status == 0);
+}
+
+TEST_CASE("bad input: a directory that may only be read stores nothing, and says so") {
+    const temporary_directory dir;
+    REQUIRE(::chmod(dir.path().c_str(), 0755) == 0);
+    parley::open_sender<number>(parley::file(dir / "log", {.permissions = {.mode = 0644}}))
+        .value()
+        .send(7)
+        .value();
+    as_nobody([&] {
+        diagnostics why;
+        const auto denied = [&](const auto& at, const std::string& path) {
+            const auto out = parley::open_sender<number>(at, parley::expired, &why);
+            return fails(why, !out && out.error() == errc::denied, path);
+        };
+        if (!denied(parley::file(dir / "other"), dir / "other")) return 1;
+        if (!denied(parley::mmap(dir / "ring"), dir / "ring")) return 2;
+        if (!denied(parley::snapshot(dir / "value"), dir / "value")) return 3;
+        if (!denied(parley::maildir(dir / "mail"), dir / "mail")) return 4;
+        if (!denied(parley::file(dir / "log"), dir / "log")) return 5;
+        // Who may read follows.
+        auto in = parley::open_receiver<number>(
+            parley::file(dir / "log", {.from = parley::log_start::first}), parley::expired, &why);
+        return in && in->try_receive().value() == 7 ? 0 : 6;
+    });
 }
 
 TEST_CASE("bad input: a file that is no segment is refused and left alone") {

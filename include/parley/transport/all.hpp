@@ -4,11 +4,15 @@
 
 #include <parley/transport/any.hpp>
 #include <parley/transport/fifo.hpp>
+#include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
+#include <parley/transport/maildir.hpp>
+#include <parley/transport/mmap.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
 #include <parley/transport/signals.hpp>
+#include <parley/transport/snapshot.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/udp.hpp>
@@ -20,8 +24,8 @@ inline namespace v1 {
 
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
-    using list =
-        transport_list<shm, uds, tcp, udp, udp_multicast, pipe, fifo, inproc, mq, sysv, signals>;
+    using list = transport_list<shm, uds, tcp, udp, udp_multicast, pipe, fifo, inproc, mq, sysv,
+                                signals, file, mmap, snapshot, maildir>;
 };
 
 }  // namespace v1

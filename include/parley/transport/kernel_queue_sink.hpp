@@ -18,8 +18,8 @@ namespace detail {
 
 /// `Queue` has what stands in kernel_queue, and: prefix_bytes, pollable, descriptor(),
 /// record_bytes_max(), send(record, n, rank), has_room(n), wait_for_room(patience, until),
-/// failure(errno, why), too_large(), close(). An error of a lossy one concerns one message; any
-/// other ends the sink.
+/// failure(errno, why), too_large(), close(); and room_descriptor(), if descriptor() does not tell
+/// of room. An error of a lossy one concerns one message; any other ends the sink.
 template <class Queue>
 class queue_sink {
     struct core;
@@ -130,6 +130,8 @@ public:
         if (c.failed) return c.failed;
         if constexpr (!Queue::pollable) {
             return c.why.fail(errc::unsupported, c.address.text() + ": " + Queue::no_descriptor);
+        } else if constexpr (requires { c.queue.room_descriptor(); }) {
+            return c.queue.room_descriptor();
         } else {
             if (c.ready.made()) return c.ready.get();
             return c.ready.add(c.queue.descriptor(), EPOLLOUT);

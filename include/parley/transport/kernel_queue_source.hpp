@@ -16,7 +16,7 @@ inline namespace v1 {
 namespace detail {
 
 /// `Queue` has what the sink asks for, and: receive(record, n, rank, may_block),
-/// wait_for_message(patience, until), has_message().
+/// wait_for_message(patience, until), has_message(); and has_more(), if it reads ahead.
 template <class Queue>
 class queue_source {
 public:
@@ -141,9 +141,9 @@ private:
             for (; !has_message && !verdict; taken = false) {
                 if (!taken) take(may_block && !end_due);
                 if (got >= 0) continue;
-                if (errno != EAGAIN) {
-                    failed = queue.failure(errno, "receiving from " + address.text(), why);
-                    verdict = failed;
+                if (const int number = errno; number != EAGAIN) {
+                    verdict = queue.failure(number, "receiving from " + address.text(), why);
+                    if (number != EMSGSIZE) failed = verdict;  // else: of one message only
                 } else if (!std::exchange(end_due, false) || queue.has_sender()) {
                     plain = !shown;
                     return false;
@@ -216,7 +216,9 @@ private:
             plain = false;
         }
         void show_more() {
-            if (shown && (has_message || verdict || end_due)) (void)ready.raise();
+            bool more = has_message || verdict || end_due;
+            if constexpr (requires { queue.has_more(); }) more |= queue.has_more();
+            if (shown && more) (void)ready.raise();
         }
         void shut() noexcept {
             ready.reset();

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+// The checksum of everything that is stored: CRC-32C (Castagnoli), by the processor's instruction
+// where it has one, else by Boost.CRC. Both give the same number; a test compares them.
+#pragma once
+
+#include <parley/base/bytes.hpp>
+
+#include <boost/crc.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+[[nodiscard]] inline std::uint32_t crc32c_by_table(bytes first, bytes second) noexcept {
+    boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> sum;
+    sum.process_bytes(first.data(), first.size());
+    sum.process_bytes(second.data(), second.size());
+    return sum.checksum();
+}
+
+#if defined(__x86_64__)
+[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t crc32c_go_on(std::uint32_t sum,
+                                                                       bytes part) noexcept {
+    std::uint64_t s = sum;
+    const std::byte* at = part.data();
+    std::size_t n = part.size();
+    for (; n >= 8; n -= 8, at += 8) {
+        std::uint64_t word;
+        std::memcpy(&word, at, sizeof word);
+        s = __builtin_ia32_crc32di(s, word);
+    }
+    auto rest = static_cast<std::uint32_t>(s);
+    for (; n > 0; --n, ++at) {
+        rest = __builtin_ia32_crc32qi(rest, static_cast<unsigned char>(*at));
+    }
+    return rest;
+}
+#endif
+
+/// The CRC-32C of two stretches, as if they were one.
+[[nodiscard]] inline std::uint32_t crc32c(bytes first, bytes second = {}) noexcept {
+#if defined(__x86_64__)
+    static const bool fast = __builtin_cpu_supports("sse4.2") != 0;
+    if (fast) return ~crc32c_go_on(crc32c_go_on(~std::uint32_t{0}, first), second);
+#endif
+    return crc32c_by_table(first, second);
+}
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

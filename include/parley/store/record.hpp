@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// The record: what one message is in a log, in a file as in mapped memory.
+//
+//   byte  0        4        8             16            24         32        36     37     40
+//        +--------+--------+-------------+-------------+----------+---------+------+------+--------
+//        | length | check  | position    | sequence    | time     | sender  | kind | zero | payload
+//        | u32    | u32    | u64         | u64, from 1 | u64      | u32     | u8   |      | length
+//        B
+//        +--------+--------+-------------+-------------+----------+---------+------+------+--------
+//
+// Zeros follow up to the next multiple of the log's alignment. `check` is the CRC-32C of header,
+// with check 0, and payload. `position` counts bytes since the log began, so a record that lies in
+// the wrong place, or that an earlier lap of a ring left there, is none. `sender` is the number of
+// the opening: it grows from one sender of a log to the next and never falls from record to record,
+// so what a crash left behind the end cannot join what is written later. `time` is nanoseconds of
+// the wall clock, which never falls either. Numbers are in the machine's byte order: the magic of
+// the log's header tells another one.
+#pragma once
+
+#include <parley/base/bytes.hpp>
+#include <parley/store/crc32c.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <ctime>
+
+namespace parley {
+inline namespace v1 {
+namespace store {
+
+enum class record_kind : std::uint8_t {
+    message = 1,
+    end = 2,   ///< its sender closed in good order
+    turn = 3,  ///< the log goes on in the next file
+};
+
+struct record_header {
+    std::uint32_t length;
+    std::uint32_t check;
+    std::uint64_t position;
+    std::uint64_t sequence;
+    std::uint64_t time;
+    std::uint32_t sender;
+    record_kind kind;
+    std::uint8_t zero[3];
+};
+inline constexpr std::size_t record_header_bytes = sizeof(record_header);
+static_assert(record_header_bytes == 40 && offsetof(record_header, position) == 8);
+static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kind) == 36);
+
+/// From one record to the next.
+[[nodiscard]] constexpr std::size_t record_stride(std::size_t n,
+                                                  std::size_t alignment = 8) noexcept {
+    return (record_header_bytes + n + alignment - 1) & ~(alignment - 1);
+}
+
+/// The checksum of a header, whatever its check says, and its payload.
+[[nodiscard]] inline std::uint32_t record_check(record_header h, bytes payload) noexcept {
+    h.check = 0;
+    return detail::crc32c({reinterpret_cast<const std::byte*>(&h), sizeof h}, payload);
+}
+
+/// Writes the header for a payload that lies behind `at` already, and zeros up to the stride.
+inline void seal_record(std::byte* at, record_header h, std::size_t alignment = 8) noexcept {
+    std::byte* const payload = at + record_header_bytes;
+    h.check = record_check(h, {payload, h.length});
+    std::memset(payload + h.length, 0,
+                record_stride(h.length, alignment) - record_header_bytes - h.length);
+    std::memcpy(at, &h, sizeof h);
+}
+
+/// What must be true of the next record of a log.
+struct expectation {
+    std::uint64_t position = 0;
+    std::uint64_t sequence = 0;  ///< 0: whatever it says; more, if a crash lost some before
+    std::uint32_t sender = 0;    ///< at least
+    std::size_t alignment = 8;
+
+    /// What must be true of the one after `h`.
+    void step_over(const record_header& h) noexcept {
+        position += record_stride(h.length, alignment);
+        sequence = h.sequence + 1;
+        sender = h.sender;
+    }
+};
+
+/// What lies where a record should begin.
+enum class judged : std::uint8_t {
+    nothing,  ///< no bytes, or zeros
+    partial,  ///< the beginning of a record: cut off, or being written
+    whole,
+    bad,  ///< anything else
+};
+
+/// Judges the bytes at a place. `out` is the header if it could be one.
+[[nodiscard]] inline judged judge_record(bytes at, const expectation& e,
+                                         record_header& out) noexcept {
+    static constexpr std::byte zeros[record_header_bytes]{};
+    const std::size_t seen = std::min(at.size(), record_header_bytes);
+    if (seen == 0 || std::memcmp(at.data(), zeros, seen) == 0) return judged::nothing;
+    if (seen < record_header_bytes) return judged::partial;
+    std::memcpy(&out, at.data(), sizeof out);
+    // A sender that mended the end of a log may go on with a later number: some were lost.
+    const bool in_turn = e.sequence == 0 || out.sequence == e.sequence ||
+                         (out.sender > e.sender && out.sequence > e.sequence);
+    const bool plausible = out.position == e.position && in_turn && out.sender >= e.sender &&
+                           out.kind >= record_kind::message && out.kind <= record_kind::turn;
+    if (!plausible) return judged::bad;
+    if (record_stride(out.length, e.alignment) > at.size()) return judged::partial;
+    const bytes payload = at.subspan(record_header_bytes, out.length);
+    return record_check(out, payload) == out.check ? judged::whole : judged::bad;
+}
+
+/// Nanoseconds since 1970 by the wall clock: what a record's time says.
+[[nodiscard]] inline std::uint64_t wall_time() noexcept {
+    timespec t{};
+    ::clock_gettime(CLOCK_REALTIME, &t);
+    return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
+           static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+/// How far a message has got.
+enum class level : std::uint8_t {
+    visible,  ///< readers see it; it survives the death of every process
+    written,  ///< it was handed to the device, whose cache may still lose it
+    synced,   ///< it is on stable storage, with all that is needed to find it
+};
+
+}  // namespace store
+}  // namespace v1
+}  // namespace parley

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+// The sending end of a snapshot, which replaces the value.
+#pragma once
+
+#include <parley/base/assert.hpp>
+#include <parley/detail/fork.hpp>
+#include <parley/shm/segment.hpp>
+#include <parley/store/snapshot.hpp>
+#include <parley/transport/transport.hpp>
+
+#include <limits>
+#include <memory>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+struct snapshot_plan {
+    std::size_t message_bytes_max = 0;
+    known_permissions mode = {};
+    bool durable = true;
+
+    [[nodiscard]] parley::limits limits() const noexcept {
+        return {.message_bytes_max = message_bytes_max,
+                .readers_max = std::numeric_limits<std::size_t>::max(),
+                .lossy = true,
+                .persistent = true,
+                .reports_peer_loss = false,
+                .successors = true};
+    }
+};
+
+/// Memory for one value, aligned as its type wants; it grows, and stays.
+class value_room {
+public:
+    explicit value_room(std::size_t alignment) noexcept
+        : alignment_(std::max<std::size_t>(64, alignment)) {}
+    [[nodiscard]] std::byte* get(std::size_t n) {
+        if (n + alignment_ > bytes_) {
+            bytes_ = std::max(n + alignment_, 2 * bytes_);
+            memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes_);
+        }
+        const auto at = reinterpret_cast<std::uintptr_t>(memory_.get());
+        return memory_.get() + (alignment_ - at % alignment_) % alignment_;
+    }
+
+private:
+    std::size_t alignment_;
+    std::size_t bytes_ = 0;
+    std::unique_ptr<std::byte[]> memory_;
+};
+
+/// The sink of `snapshot`.
+class snapshot_sink {
+    struct core;
+
+public:
+    /// Belongs to its sink, also to one that is moved meanwhile.
+    class loan {
+    public:
+        loan(loan&& other) noexcept
+            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
+        loan& operator=(loan&& other) noexcept {
+            give_back();
+            core_ = std::exchange(other.core_, nullptr);
+            bytes_ = other.bytes_;
+            return *this;
+        }
+        ~loan() { give_back(); }
+
+        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
+        void shrink(std::size_t n) noexcept {
+            PARLEY_ASSERT(n <= bytes_.size());
+            bytes_ = bytes_.first(n);
+        }
+
+    private:
+        friend snapshot_sink;
+        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
+        void give_back() noexcept {
+            if (core_ != nullptr) core_->loaned = false;
+            core_ = nullptr;
+        }
+
+        core* core_;
+        mutable_bytes bytes_;
+    };
+
+    result<loan> try_loan(std::size_t n) {
+        core& c = *core_;
+        if (c.closed) return errc::closed;
+        if (n > c.plan.message_bytes_max) {
+            return c.why.fail(errc::message_too_large,
+                              "a message of " + std::to_string(n) + " bytes; " + c.address.text() +
+                                  " takes at most " + std::to_string(c.plan.message_bytes_max) +
+                                  " (?message_bytes_max=)");
+        }
+        if (c.loaned) {
+            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+        }
+        if (auto r = flush(expired); !r) return r.error();
+        c.loaned = true;
+        return loan(&c, {c.room.get(n), n});
+    }
+    result<void> try_commit(loan l) {
+        core& c = *core_;
+        PARLEY_ASSERT(l.core_ == &c);
+        l.give_back();
+        c.value = l.bytes_;
+        c.pending = true;
+        return {};
+    }
+    /// Replaces the value. out_of_resources (a full disk), denied: it is the old one still, and the
+    /// next flush tries again.
+    result<void> flush(time_point) {
+        core& c = *core_;
+        if (!c.pending) return {};
+        const int e = store::write_snapshot(c.files, c.path, c.type, c.sequence + 1, c.value,
+                                            c.plan.mode, c.plan.durable);
+        if (e != 0) {
+            return c.why.fail(from_errno(e),
+                              explain("replacing " + c.path + " (its old value stays)", e));
+        }
+        ++c.sequence;
+        c.pending = false;
+        return {};
+    }
+    /// There is always room for the next value.
+    result<void> wait(time_point) { return {}; }
+    result<int> pollable() {
+        core& c = *core_;
+        if (c.closed) return errc::closed;
+        if (c.ready.made()) return c.ready.get();
+        c.always.reset(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+        if (!c.always) return last_error();
+        return c.ready.add(c.always.get(), EPOLLIN);
+    }
+    result<void> close(time_point) {
+        core& c = *core_;
+        if (auto r = flush(expired); !r && !c.closed) return r;
+        c.shut();
+        return {};
+    }
+
+    /// The number of the value that was written last.
+    [[nodiscard]] std::uint64_t sequence() const noexcept { return core_->sequence; }
+    [[nodiscard]] parley::limits limits() const noexcept { return core_->plan.limits(); }
+    [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
+    [[nodiscard]] uri address() const { return core_->address; }
+
+    snapshot_sink(snapshot_sink&&) noexcept = default;
+    snapshot_sink& operator=(snapshot_sink&& other) noexcept {
+        if (this != &other) {
+            if (core_) (void)close(expired);
+            core_ = std::move(other.core_);
+        }
+        return *this;
+    }
+    ~snapshot_sink() {
+        if (core_) (void)close(expired);
+    }
+
+    [[nodiscard]] static result<snapshot_sink> open(const std::string& path,
+                                                    const open_request& request,
+                                                    const snapshot_plan& plan, uri address) {
+        auto c = std::make_unique<core>(path, request.type, plan, std::move(address));
+        if (auto r = c->open(*request.why); !r) return r.error();
+        c->guard_against_fork();
+        return snapshot_sink(std::move(c));
+    }
+
+private:
+    struct core final : fork_sensitive {
+        core(std::string p, const message_type& t, const snapshot_plan& o, uri a)
+            : path(std::move(p)), type(t), plan(o), address(std::move(a)), room(t.alignment) {}
+        ~core() override { unguard(); }
+        void in_forked_child() noexcept override { shut(); }
+
+        result<void> open(diagnostics& words) {
+            const std::string name = path + ".lock";
+            if (const int e = store::open_or_create(files, name, plan.mode, lock); e != 0) {
+                return words.fail(from_errno(e), explain("opening " + name, e));
+            }
+            if (auto r = try_lock(lock.get(), writer_lock(0)); !r) {
+                return words.fail(r.error() == errc::would_block
+                                      ? make_error_code(errc::out_of_resources)
+                                      : r.error(),
+                                  path + " has a live sender, and a snapshot has one at a time");
+            }
+            unique_fd f;
+            store::snapshot_header h;
+            const int e = files.open(path, false, f);
+            if (e == ENOENT) return {};
+            if (e != 0) return words.fail(from_errno(e), explain("opening " + path, e));
+            const auto old = store::read_snapshot(
+                files, f, path, h, [this](std::size_t n) { return room.get(n); }, words);
+            if (h.magic != store::snapshot_magic || h.layout != store::snapshot_layout) {
+                return old.error();
+            }
+            // A damaged value is mended by writing it anew.
+            sequence = h.sequence;
+            if (!old || h.fingerprint == type.fingerprint) return {};
+            return words.fail(
+                errc::incompatible,
+                path + ": " +
+                    type_mismatch({h.description, h.description_bytes}, type.description));
+        }
+        void shut() noexcept {
+            ready.reset();
+            always.reset();
+            lock.reset();
+            pending = false;
+            closed = true;
+        }
+
+        store::real_files files;
+        std::string path;
+        message_type type;
+        snapshot_plan plan;
+        uri address;
+        diagnostics why;
+        value_room room;
+        readiness ready;
+        unique_fd lock, always;
+        mutable_bytes value;
+        std::uint64_t sequence = 0;
+        bool loaned = false;
+        bool pending = false;
+        bool closed = false;
+    };
+
+    explicit snapshot_sink(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
+
+    std::unique_ptr<core> core_;
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley
