@@ -258,7 +258,7 @@ int about(const parley::signals& at) {
 
 /// A queue of the kernel. One that is not there is not made.
 template <class Address>
-requires requires(const Address& at, parley::diagnostics& why) { at.remove(why); }
+requires requires(const Address& at, parley::diagnostics& why) { at.look(why); }
 int about(const Address& at) {
     parley::diagnostics why;
     const auto seen = at.look(why);
