@@ -89,6 +89,13 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber);
     b->add_flag("--json", bench.json, "for programs");
 
+    tool::transports_options transports;
+    auto* t =
+        app.add_subcommand("transports", "what each transport guarantees, as a table in Markdown");
+    t->add_option("--measure", transports.seconds,
+                  "measure each too, so many seconds long: small messages, between two cores")
+        ->check(CLI::PositiveNumber);
+
     tool::clean_options clean;
     auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
     c->add_option("WHERE", clean.places,
@@ -110,6 +117,7 @@ int main(int argc, char** argv) {
         if (l->parsed()) return tool::run_list(list);
         if (i->parsed()) return tool::run_info(about);
         if (b->parsed()) return tool::run_bench(bench);
+        if (t->parsed()) return tool::run_transports(transports);
         return tool::run_clean(clean);
     } catch (const std::exception& e) {  // no memory; a stdout that cannot be written
         return tool::fail(tool::file_failed, e.what());

@@ -55,11 +55,21 @@ struct clean_options {
     std::vector<std::string> places;  // directories, or addresses of queues
     bool dry_run = false;
 };
+/// What a bench measured, for who asks from within.
+struct bench_result {
+    double round_trip_us = 0;  ///< the median
+    double messages_per_s = 0;
+};
 struct bench_options {
     std::string address;
     std::size_t size = 64;
     double seconds = 1;
     bool json = false;
+    bench_result* result = nullptr;  ///< instead of printing
+};
+
+struct transports_options {
+    double seconds = 0;  ///< of measuring each; 0: only what the limits say
 };
 
 int run_recv(const recv_options&);
@@ -67,6 +77,7 @@ int run_send(const send_options&);
 int run_list(const list_options&);
 int run_info(const std::string& address);
 int run_bench(const bench_options&);
+int run_transports(const transports_options&);
 int run_clean(const clean_options&);
 
 /// "parley: words" on stderr; returns `code`, so that a command can end with it.
