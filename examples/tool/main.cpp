@@ -45,6 +45,26 @@ void add_common(CLI::App& c, tool::common_options& o) {
     c.add_flag("-q,--quiet", o.quiet, "no progress on the terminal");
 }
 
+CLI::App* add_transports(CLI::App& app, tool::transports_options& o) {
+    auto* t =
+        app.add_subcommand("transports", "what each transport guarantees, as a table in Markdown");
+    t->add_option("--measure", o.seconds,
+                  "measure each too, so many seconds long: small messages, between two cores")
+        ->check(CLI::PositiveNumber);
+    return t;
+}
+
+CLI::App* add_clean(CLI::App& app, tool::clean_options& o) {
+    auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
+    c->add_option("WHERE", o.places,
+                  "directories of segments and dead sockets (default: segments in /dev/shm); or a "
+                  "queue, mq://NAME or sysv://NAME, or what is stored, file:///PATH, mmap:, "
+                  "snapshot:, maildir:, which nobody else removes: it goes with all that it "
+                  "holds");
+    c->add_flag("--dry-run", o.dry_run, "only say what would go");
+    return c;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -90,20 +110,9 @@ int main(int argc, char** argv) {
     b->add_flag("--json", bench.json, "for programs");
 
     tool::transports_options transports;
-    auto* t =
-        app.add_subcommand("transports", "what each transport guarantees, as a table in Markdown");
-    t->add_option("--measure", transports.seconds,
-                  "measure each too, so many seconds long: small messages, between two cores")
-        ->check(CLI::PositiveNumber);
-
+    auto* t = add_transports(app, transports);
     tool::clean_options clean;
-    auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
-    c->add_option("WHERE", clean.places,
-                  "directories of segments and dead sockets (default: segments in /dev/shm); or a "
-                  "queue, mq://NAME or sysv://NAME, or what is stored, file:///PATH, mmap:, "
-                  "snapshot:, maildir:, which nobody else removes: it goes with all that it "
-                  "holds");
-    c->add_flag("--dry-run", clean.dry_run, "only say what would go");
+    auto* c = add_clean(app, clean);
 
     try {
         app.parse(argc, argv);

@@ -54,10 +54,11 @@ template <sink S>
 }
 
 /// Whether a message of n bytes is to go straight from, or to, where it lies. With system calls
-/// those that gather or scatter cost more, which a small message is not worth.
+/// those that gather or scatter cost more, which a small message is not worth; who has a way of its
+/// own for small ones says so.
 template <class End>
 [[nodiscard]] constexpr bool goes_straight(std::size_t n) noexcept {
-    return in_memory<End> || n > 4095;
+    return n > 4095 || requires { requires End::straight; };
 }
 
 /// Sends a message from where it lies, waiting for room. Errors as of loan and commit.

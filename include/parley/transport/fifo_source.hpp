@@ -26,32 +26,27 @@ public:
 
     [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
-        if (c.has_message && !c.borrowed && !c.ready.made()) [[likely]] {
+        if (c.has_message && c.plain && !c.borrowed) [[likely]] {
             c.has_message = false;
             return view(&c.borrowed, c.message);
         }
         return try_receive_slowly();
     }
 
-    result<void> wait(time_point until) {
+    [[gnu::always_inline]] result<void> wait(time_point until) {
         core& c = *core_;
-        // What is borrowed lies in a buffer that more would be read to.
-        while (!c.failed && (c.borrowed ? !c.has_more() : !c.find(until == never))) {
-            if (c.failed) break;
-            // Of several writers, the death of one shows only to who looks.
-            const bool look = c.writers.size() > 1;
-            const auto limit = look ? std::min(until, clock::now() + core::look_apart) : until;
-            if (auto r = wait_for(c.at.fd.get(), POLLIN, limit); !r) {
-                if (r.error() != errc::timed_out || limit == until) return r;
-            }
+        if (c.plain && !c.borrowed) [[likely]] {
+            if (c.has_message || c.take_usual()) return {};
+            if (until == never && c.read_usual()) [[likely]]
+                return {};
         }
-        c.show_more();
-        return {};
+        return wait_slowly(until);
     }
 
     result<int> pollable() {
         core& c = *core_;
         if (c.failed) return c.failed;
+        c.plain = false;
         if (auto fd = c.ready.add(c.at.fd.get(), EPOLLIN); !fd) return fd;
         c.show_more();
         return c.ready.get();
@@ -93,6 +88,24 @@ private:
         return view(&c.borrowed, c.message);
     }
 
+    [[gnu::noinline]] result<void> wait_slowly(time_point until) {
+        core& c = *core_;
+        // What is borrowed lies in a buffer that more would be read to.
+        while (!c.failed && (c.borrowed ? !c.has_more() : !c.find(until == never))) {
+            if (c.failed) break;
+            // Of several writers, the death of one shows only to who looks.
+            const bool look = c.writers.size() > 1;
+            const auto limit = look ? std::min(until, clock::now() + core::look_apart) : until;
+            if (auto r = wait_for(c.at.fd.get(), POLLIN, limit); !r) {
+                if (r.error() != errc::timed_out || limit == until) return r;
+            }
+        }
+        c.plain = c.usual != 0 && c.writers.size() == 1 && !c.ready.made() && !c.failed &&
+                  !c.verdict && !c.end_due;
+        c.show_more();
+        return {};
+    }
+
     /// A writer and the frames that its chunks hold.
     struct writer {
         explicit writer(const message_type& t, std::size_t most) : reader(t, most, 4096) {}
@@ -116,7 +129,9 @@ private:
         /// it in read(2) if it may, and if that is where everything shows: with one writer.
         bool find(bool may_wait = false) {
             while (!has_message && !verdict && !failed) {
-                if (current != writers.end()) {
+                if (current == writers.end() && take_usual()) {
+                    return true;
+                } else if (current != writers.end()) {
                     take();
                 } else if (next_chunk() || fill(may_wait)) {
                     continue;
@@ -161,12 +176,10 @@ private:
                 return false;
             }
             if (b.size() - fifo_chunk::header_bytes < length) return false;
-            if (number == usual && take_whole(b.subspan(fifo_chunk::header_bytes, length))) {
-                return true;
-            }
             auto found = writers.find(number);
             if (found == writers.end()) {
                 found = writers.try_emplace(number, type, options.message_bytes_max).first;
+                plain = false;
                 if (writers.size() > options.writers_max) {
                     refuse(found,
                            why.fail(errc::out_of_resources,
@@ -186,17 +199,35 @@ private:
             return true;
         }
 
-        /// A chunk that is a message of the writer whose chunk came last: where it lies.
-        bool take_whole(bytes chunk) noexcept {
-            frame_reader& r = usual_writer->reader;
-            if (chunk.size() < frame::header_bytes || !r.at_rest() ||
-                !r.announces(chunk.data(), chunk.size() - frame::header_bytes)) {
+        /// The usual case: the next chunk is a message of the writer that sent the last one. It is
+        /// handed out where it lies.
+        bool take_usual() noexcept {
+            constexpr std::size_t headers = fifo_chunk::header_bytes + frame::header_bytes;
+            const bytes b = raw.pending();
+            if (b.size() < headers || usual == 0 || load_le<std::uint64_t>(b.data() + 8) != usual) {
                 return false;
             }
-            message = chunk.subspan(frame::header_bytes);
+            const std::size_t length = load_le<std::uint32_t>(b.data() + 4);
+            const std::byte* first = b.data() + fifo_chunk::header_bytes;
+            if (load_le<std::uint32_t>(b.data()) != fifo_chunk::magic ||
+                length < frame::header_bytes || length > b.size() - fifo_chunk::header_bytes ||
+                length > fifo_chunk::payload_bytes_max || !usual_writer->reader.at_rest() ||
+                !usual_writer->reader.announces(first, length - frame::header_bytes)) {
+                return false;
+            }
+            message = {first + frame::header_bytes, length - frame::header_bytes};
             has_message = true;
-            raw.consume(fifo_chunk::header_bytes + chunk.size());
+            raw.consume(fifo_chunk::header_bytes + length);
             return true;
+        }
+        /// Waits for it in read(2). Whatever else comes is left to find().
+        [[gnu::noinline]] bool read_usual() {
+            if (!raw.empty() || !patient) return false;
+            const auto to = raw.room(batch_bytes);
+            const auto n = ::read(patient.get(), to.data(), to.size());
+            if (n <= 0) return false;
+            raw.filled(static_cast<std::size_t>(n));
+            return take_usual();
         }
 
         /// Reads once; true if that, or a look at who lives, may have made something to say.
@@ -265,6 +296,7 @@ private:
 
         void depart(writer_map::iterator one, errc how) {
             usual = 0;
+            plain = false;
             const bool counted = one->second.counted;
             if (counted && how == errc::peer_lost) {
                 ++lost;
@@ -280,6 +312,7 @@ private:
             ++refused;
             writer& w = one->second;
             usual = 0;
+            plain = false;
             why.fail(ec, "refused a sender on " + address.text() + ": " + why.text());
             (void)fifo_lock::take(at.fd.get(), F_RDLCK, fifo_lock::marks + one->first);
             if (std::exchange(w.counted, false)) --senders;
@@ -314,6 +347,7 @@ private:
             at.fd.reset();
             patient.reset();
             ready.reset();
+            plain = false;
         }
 
         static constexpr duration look_apart = std::chrono::milliseconds(50);
@@ -331,6 +365,7 @@ private:
         std::uint64_t usual = 0;         // the number of the writer whose chunk came last, or 0
         writer* usual_writer = nullptr;  // and itself
         unique_fd patient;
+        bool plain = false;  // one writer, nothing to say but its messages, nobody polls
         time_point next_look{};
         bytes message;
         error_code verdict, end_due, failed;

@@ -21,7 +21,7 @@ class lane_sink {
     using core = segment_writer<Atomics>;
 
 public:
-    static constexpr bool in_memory = true;
+    static constexpr bool in_memory = true, straight = true;
 
     /// Belongs to its sink, also to one that is moved meanwhile.
     class loan {

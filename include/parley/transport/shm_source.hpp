@@ -20,7 +20,7 @@ class lane_source {
     using adopted = adopted_lane<Atomics>;
 
 public:
-    static constexpr bool in_memory = true;
+    static constexpr bool in_memory = true, straight = true;
 
     /// A message where its writer put it. The writer gets room back in order: what lies behind the
     /// oldest open view of its lane waits for that one.

@@ -6,6 +6,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/stream_options.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <algorithm>
@@ -15,29 +16,6 @@
 namespace parley {
 inline namespace v1 {
 namespace detail {
-
-/// How a stream is framed.
-enum class framing : std::uint8_t {
-    parley,  ///< as drawn in frame.hpp
-    none,    ///< bytes as they are, for programs that know nothing of parley
-};
-
-/// Options of a stream end that its address decides.
-struct stream_options {
-    std::size_t message_bytes_max = 64 << 20;
-    framing frames = framing::parley;
-    bool used_at_once = true;     ///< false: made before a fork, belongs to whoever uses it first
-    std::string tag = {};         ///< in front of each packet: datagrams, which have no connection
-    std::size_t writers_max = 1;  ///< of the address, for limits()
-};
-
-/// Only ends that are opened by their descriptor can be handed over.
-[[nodiscard]] inline result<void> names_descriptor(const uri& address, diagnostics& why) {
-    diagnostics unasked;
-    if (uri_reader(address, unasked).option("fd") != nullptr) return {};
-    return why.fail(errc::unsupported,
-                    address.text() + " is no end of a pair: the other program opens it by name");
-}
 
 template <class Io>
 concept writes_two_parts = requires(Io io, const std::byte* at, std::size_t n) {
@@ -128,8 +106,7 @@ public:
         if (c.options.frames == framing::parley) [[likely]] {
             c.write_header(l.bytes_.size());
         } else if (l.bytes_.empty()) {
-            return c.why.fail(errc::invalid_argument,
-                              "an empty message is nothing without a frame (frame=none)");
+            return nothing();
         }
         c.begin = 0;
         c.end = c.prefix + l.bytes_.size();
@@ -138,9 +115,29 @@ public:
         return {};
     }
 
+    /// For every length: a small message is copied behind its header without a loan in between.
+    static constexpr bool straight = true;
+    [[gnu::always_inline]] result<void> send_from(bytes m, time_point until) {
+        core& c = *core_;
+        if constexpr (writes_two_parts<Io>) {
+            if (m.size() > copied_bytes_max) return gather(m, until);
+        }
+        const std::size_t n = m.size(), whole = c.prefix + n;
+        if (!c.idle || n > c.options.message_bytes_max || whole > c.capacity) [[unlikely]] {
+            if (auto r = prepare(n, n); !r) return r;
+        }
+        if (whole == 0) return nothing();
+        c.write_header(n);
+        std::copy(m.begin(), m.end(), c.memory + c.prefix);
+        const auto written = c.io.write(c.memory, whole, until == never);
+        if (written == static_cast<ssize_t>(whole)) [[likely]]
+            return {};
+        return keep_rest(whole, written, until);
+    }
+
     /// A message from where it lies, its header beside it in the same call: what the kernel takes
     /// is not copied here. What it does not take at once is, and is flushed like any other.
-    result<void> send_from(bytes m, time_point until) requires writes_two_parts<Io> {
+    result<void> gather(bytes m, time_point until) requires writes_two_parts<Io> {
         core& c = *core_;
         PARLEY_ASSERT(!m.empty());
         if (!c.idle || m.size() > c.options.message_bytes_max || c.prefix > c.capacity) {
@@ -355,6 +352,22 @@ private:
         bool used = false;
         bool ended = false;  // the end record is committed: nothing may follow it
     };
+
+    static constexpr std::size_t copied_bytes_max = 4095;  // more is worth a costlier call
+
+    [[gnu::noinline, gnu::cold]] error_code nothing() {
+        return core_->why.fail(errc::invalid_argument,
+                               "an empty message is nothing without a frame (frame=none)");
+    }
+    /// The first write of a committed message took less than all, or failed with errno.
+    [[gnu::noinline]] result<void> keep_rest(std::size_t whole, ssize_t written, time_point until) {
+        core& c = *core_;
+        c.begin = 0;
+        c.end = whole;
+        c.idle = false;
+        auto r = c.flush_rest(written, until);
+        return !r && r.error() == errc::would_block ? result<void>() : r;
+    }
 
     /// What stands in the way of a loan of n bytes: success if it could be removed.
     /// `held`: how much of it is to lie in the send buffer.
