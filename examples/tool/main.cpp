@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
     tool::transports_options transports;
     auto* t = add_transports(app, transports);
     tool::clean_options clean;
-    auto* c = add_clean(app, clean);
+    (void)add_clean(app, clean);
 
     try {
         app.parse(argc, argv);
