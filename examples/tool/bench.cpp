@@ -4,6 +4,7 @@
 #include "tool.hpp"
 
 #include <parley/channel.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
@@ -370,14 +371,17 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
     if (scheme == parley::mq::scheme) return bench_over<parley::mq>(o);
     if (scheme == parley::sysv::scheme) return bench_over<parley::sysv>(o);
+    if (scheme == parley::boost_mq::scheme) return bench_over<parley::boost_mq>(o);
     if (scheme == parley::signals::scheme) return bench_over<parley::signals>(o);
     if (scheme == parley::file::scheme) return bench_over<parley::file>(o);
     if (scheme == parley::mmap::scheme) return bench_over<parley::mmap>(o);
     if (scheme == parley::maildir::scheme) return bench_over<parley::maildir>(o);
-    return fail(wrong_usage,
-                fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, udp:, udp_multicast:, "
-                            "pipe:, fifo:, inproc:, mq:, sysv:, signals:, file:, mmap: or maildir:",
-                            o.address));
+    return fail(
+        wrong_usage,
+        fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, udp:, udp_multicast:, "
+                    "pipe:, fifo:, inproc:, mq:, sysv:, boost_mq:, signals:, file:, mmap: or "
+                    "maildir:",
+                    o.address));
 }
 
 }  // namespace tool

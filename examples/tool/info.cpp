@@ -5,6 +5,7 @@
 
 #include <parley/channel.hpp>
 #include <parley/shm/inspect.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
@@ -41,6 +42,8 @@ void print_limits(const parley::limits& l) {
                                 : "no: messages are copied by the kernel");
     line("lossy", l.lossy ? "yes: what was lost or replaced is counted" : "no");
     if (l.persistent) line("persistent", "yes: messages wait when both ends are gone");
+    if (l.spoilable)
+        line("spoilable", "yes: a process killed in the middle of a change ends it for all");
     line("peer loss", l.reports_peer_loss ? "reported" : "not noticed");
 }
 
@@ -267,6 +270,7 @@ int about(const Address& at) {
         return ok;
     }
     if (!seen) return fail_to_open(seen.error(), why);
+    if (seen->spoiled) line("spoiled", why.text());
     line("state", fmt::format("{}, {}", seen->receiver ? "a receiver is there" : "no receiver",
                               seen->sender ? "senders are there" : "no sender"));
     line("owner", fmt::format("user {}, mode {:04o}", seen->owner_uid, seen->mode));
@@ -293,6 +297,7 @@ int about(const Address& at) {
         return ok;
     }
     if (!seen) return fail_to_open(seen.error(), why);
+    if (seen->spoiled) line("spoiled", why.text());
     line("state", fmt::format("{}, {}", seen->receiver ? "a receiver is there" : "no receiver",
                               seen->sender ? "a sender is there" : "no sender"));
     if (!seen->type.empty()) line("type", seen->type);
@@ -327,16 +332,18 @@ int run_info(const std::string& address) {
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
     if (scheme == parley::mq::scheme) return info<parley::mq>(address);
     if (scheme == parley::sysv::scheme) return info<parley::sysv>(address);
+    if (scheme == parley::boost_mq::scheme) return info<parley::boost_mq>(address);
     if (scheme == parley::signals::scheme) return info<parley::signals>(address);
     if (scheme == parley::file::scheme) return info<parley::file>(address);
     if (scheme == parley::mmap::scheme) return info<parley::mmap>(address);
     if (scheme == parley::snapshot::scheme) return info<parley::snapshot>(address);
     if (scheme == parley::maildir::scheme) return info<parley::maildir>(address);
-    return fail(wrong_usage,
-                fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, udp:, "
-                            "udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv:, signals:, file:, "
-                            "mmap:, snapshot: or maildir:",
-                            address));
+    return fail(
+        wrong_usage,
+        fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, udp:, "
+                    "udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv:, boost_mq:, signals:, "
+                    "file:, mmap:, snapshot: or maildir:",
+                    address));
 }
 
 }  // namespace tool

@@ -18,6 +18,7 @@ constexpr const char* footer = R"(Addresses:
   pipe:?fd=N                       a pipe that this process inherited
   signals://NAME                   real-time signals between processes of one user
   mq://NAME  sysv://NAME           queues of the kernel, kept until `parley clean` removes them
+  boost_mq://NAME                  a message_queue of Boost.Interprocess, kept likewise
   file:///PATH  mmap:///PATH       a log, a mapped ring: kept in files; file:///x?from=first follows
   snapshot:///PATH                 the last value only
   maildir:///DIR                   a file for each message; ?frame=none for scripts
@@ -100,7 +101,7 @@ int main(int argc, char** argv) {
     auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
     c->add_option("WHERE", clean.places,
                   "directories of segments and dead sockets (default: segments in /dev/shm); or a "
-                  "queue, mq://NAME or sysv://NAME, or what is stored, file:///PATH, mmap:, "
+                  "queue (mq:, sysv:, boost_mq://NAME), or what is stored, file:///PATH, mmap:, "
                   "snapshot:, maildir:, which nobody else removes: it goes with all that it "
                   "holds");
     c->add_flag("--dry-run", clean.dry_run, "only say what would go");

@@ -4,6 +4,7 @@
 
 #include <parley/testing/archetypes.hpp>
 #include <parley/testing/faulty.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
@@ -226,6 +227,7 @@ std::vector<model> all_models() {
                 }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
+        by_name("boost_mq", [](const std::string& n, directory&) { return parley::boost_mq(n); }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",

@@ -64,6 +64,8 @@ public:
     }
     /// What a successful close leaves behind, if anything: names below /dev/shm or in a directory.
     [[nodiscard]] virtual std::vector<std::string> leftovers() const { return {}; }
+    /// Removes what is persistent.
+    virtual void remove() {}
 
     [[nodiscard]] ends open() {
         parley::diagnostics why;
@@ -101,9 +103,12 @@ public:
     template <class Make>
     explicit named_place(Make make) : name_("conf"), at_(make(name_.text(), dir_)) {}
     ~named_place() override {
+        if (owner_ == ::getpid()) remove();
+    }
+    void remove() final {
         if constexpr (removable) {
             parley::diagnostics unasked;
-            if (owner_ == ::getpid()) (void)at_.remove(unasked);
+            (void)at_.remove(unasked);
         }
     }
 

@@ -23,7 +23,7 @@ through() {
 for address in "shm://$name" "shm://$name?directory=$work&capacity_bytes=4096" \
     "unix://$work/s" "unix://$work/p?type=seqpacket" "unix://$work/d?type=datagram" \
     "unix://@$name" "unix://@$name?type=seqpacket" "unix://@$name?type=datagram" \
-    "fifo://$work/f" "mq://$name" "sysv://$name" "signals://$name"; do
+    "fifo://$work/f" "mq://$name" "sysv://$name" "boost_mq://$name" "signals://$name"; do
     for file in large empty one odd; do through "$address" "$work/$file"; done
     through "$address" "$work/odd" --chunk 1000
 done
