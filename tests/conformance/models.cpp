@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Every model of the transport concept, one line each.
+#include "conformance/meeting.hpp"
 #include "conformance/transport.hpp"
 
 #include <parley/testing/archetypes.hpp>
@@ -16,10 +17,12 @@
 #include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/tls.hpp>
 #include <parley/transport/udp.hpp>
 #include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
+#include "support/certificates.hpp"
 #include "support/ports.hpp"
 
 namespace conformance {
@@ -126,6 +129,7 @@ std::vector<model> network_models() {
                     auto port = std::make_shared<parley_test::reserved_port>();
                     return at_port<any>{port, any(uri("tcp://" + port->text()))};
                 }),
+        by_meeting("tls", tls_port),
         by_name("udp", udp_port<AF_INET>),
         by_name("udp, by uri",
                 [](const std::string&, directory&) {
@@ -166,6 +170,17 @@ std::vector<model> stored_models() {
             by_name("maildir", [](const std::string&, directory& d) {
                 return parley::maildir(d / "mail", {.messages = 40});
             })};
+}
+
+at_port<parley::tls> tls_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>();
+    const auto& c = parley_test::certificates::usual();
+    return {port, parley::tls(port->text(), {.ca = c / "ca.pem",
+                                             .cert = c / "desk.pem",
+                                             .key = c / "desk.key",
+                                             .tcp = {.message_bytes_max = 110'000,
+                                                     .send_buffer_bytes = 65536,
+                                                     .receive_buffer_bytes = 65536}})};
 }
 
 /// What tests leave out or make short.

@@ -6,6 +6,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/stream_options.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <algorithm>
@@ -15,29 +16,6 @@
 namespace parley {
 inline namespace v1 {
 namespace detail {
-
-/// How a stream is framed.
-enum class framing : std::uint8_t {
-    parley,  ///< as drawn in frame.hpp
-    none,    ///< bytes as they are, for programs that know nothing of parley
-};
-
-/// Options of a stream end that its address decides.
-struct stream_options {
-    std::size_t message_bytes_max = 64 << 20;
-    framing frames = framing::parley;
-    bool used_at_once = true;     ///< false: made before a fork, belongs to whoever uses it first
-    std::string tag = {};         ///< in front of each packet: datagrams, which have no connection
-    std::size_t writers_max = 1;  ///< of the address, for limits()
-};
-
-/// Only ends that are opened by their descriptor can be handed over.
-[[nodiscard]] inline result<void> names_descriptor(const uri& address, diagnostics& why) {
-    diagnostics unasked;
-    if (uri_reader(address, unasked).option("fd") != nullptr) return {};
-    return why.fail(errc::unsupported,
-                    address.text() + " is no end of a pair: the other program opens it by name");
-}
 
 template <class Io>
 concept writes_two_parts = requires(Io io, const std::byte* at, std::size_t n) {
@@ -51,9 +29,15 @@ template <class Io>
     return POLLOUT;
 }
 
+/// An `Io` that at times has to read before it can write: awaits() is what poll is to wait for.
+template <class Io>
+concept awaits_events = requires(const Io io) {
+    { io.awaits() } -> std::same_as<short>;
+};
+
 /// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), where it can the
-/// same of two parts, verdict(...), close(). One loan at a time; the loan is the send buffer
-/// itself, right behind the frame header.
+/// same of two parts, awaits(), verdict(...), close(). One loan at a time; the loan is the send
+/// buffer itself, right behind the frame header.
 template <class Io>
 class stream_sink {
     struct core;
@@ -165,6 +149,7 @@ public:
             if (n == static_cast<ssize_t>(left)) [[likely]] {
                 c.begin = c.end;
                 c.idle = c.used;
+                c.watch();
                 return {};
             }
             return c.flush_rest(n, until);
@@ -182,7 +167,8 @@ public:
         if (c.failed) return c.failed;
         c.use();
         if (c.ready.made()) return c.ready.get();
-        return c.ready.add(c.io.descriptor(), event_of_room<Io>());
+        c.watched = c.awaited();
+        return c.ready.add(c.io.descriptor(), static_cast<std::uint32_t>(c.watched));
     }
 
     /// Errors: timed_out (the rest was not taken in time: the end stays open, so call again, or
@@ -300,8 +286,9 @@ private:
                     begin += static_cast<std::size_t>(n);
                     if (begin == end) break;
                 } else if (errno == EAGAIN) {
+                    watch();
                     if (until == expired) return errc::would_block;
-                    const auto r = wait_for(io.descriptor(), event_of_room<Io>(), until);
+                    const auto r = wait_for(io.descriptor(), awaited(), until);
                     if (!r && r.error() == errc::timed_out) return errc::would_block;
                     if (!r) return fail(r.error());
                 } else if (errno != EINTR) {
@@ -310,7 +297,20 @@ private:
                 n = io.write(memory + begin, end - begin, until == never);
             }
             idle = used;
+            watch();
             return {};
+        }
+        /// What poll, and epoll by the same numbers, are to wait for.
+        [[nodiscard]] short awaited() const noexcept {
+            if constexpr (awaits_events<Io>) return io.awaits();
+            return event_of_room<Io>();
+        }
+        [[gnu::always_inline]] void watch() noexcept {
+            if constexpr (awaits_events<Io>) {
+                if (watched == io.awaits()) return;
+                watched = io.awaits();
+                ready.watch(io.descriptor(), watched);
+            }
         }
         error_code fail(error_code ec) noexcept {
             failed = ec;
@@ -348,6 +348,7 @@ private:
         std::size_t capacity = 0;
         std::size_t begin = 0, end = 0;  // committed, not yet written
         readiness ready;
+        short watched = event_of_room<Io>();  // what `ready` is to wait for
         error_code failed;
         bool open = true;  // not closed, not failed
         bool loaned = false;
