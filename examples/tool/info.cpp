@@ -2,6 +2,7 @@
 // parley info: what an address means and who is there, without taking part.
 #include "sockets.hpp"
 #include "tool.hpp"
+#include "transports.hpp"
 
 #include <parley/channel.hpp>
 #include <parley/shm/inspect.hpp>
@@ -202,6 +203,11 @@ int about(const parley::udp_multicast& at) {
     return ok;
 }
 
+/// TLS lies over tcp, and what can be seen without a certificate is that.
+template <class Tls>
+requires requires(const Tls& at) { at.with.tcp; }
+int about(const Tls& at) { return about(parley::tcp(at.at, at.with.tcp)); }
+
 int about(const parley::pipe& at) {
     line("owner", "none: a pipe of the kernel, inherited or made by make_channel");
     parley::pipe other = at;
@@ -325,6 +331,9 @@ int run_info(const std::string& address) {
     if (scheme == parley::shm::scheme) return info<parley::shm>(address);
     if (scheme == parley::uds::scheme) return info<parley::uds>(address);
     if (scheme == parley::tcp::scheme) return info<parley::tcp>(address);
+    if constexpr (!std::is_void_v<tls>) {
+        if (scheme == "tls") return info<tls>(address);
+    }
     if (scheme == parley::udp::scheme) return info<parley::udp>(address);
     if (scheme == parley::udp_multicast::scheme) return info<parley::udp_multicast>(address);
     if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
@@ -340,7 +349,7 @@ int run_info(const std::string& address) {
     if (scheme == parley::maildir::scheme) return info<parley::maildir>(address);
     return fail(
         wrong_usage,
-        fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, udp:, "
+        fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, tls:, udp:, "
                     "udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv:, boost_mq:, signals:, "
                     "file:, mmap:, snapshot: or maildir:",
                     address));

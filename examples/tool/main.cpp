@@ -12,6 +12,7 @@ constexpr const char* footer = R"(Addresses:
   shm://NAME                       shared memory, /dev/shm/parley.NAME
   unix:///PATH  unix://@ABSTRACT   sockets; ?type=stream|seqpacket|datagram
   tcp://HOST:PORT  tcp://[::1]:7   between hosts; to a receiver, port 0 is a free one, no host all
+  tls://HOST:PORT?ca=FILE&cert=FILE&key=FILE   the same, encrypted, where OpenSSL was there
   udp://HOST:PORT  udp_multicast://GROUP:PORT   datagrams, with ?delivery=at_most_once: recv says
                                    how many were lost; multicast with &interface=eth0
   fifo:///PATH                     a named pipe

@@ -83,6 +83,17 @@ at_port<parley::tcp> tcp_port(const std::string&, directory&) {
                                              .receive_buffer_bytes = 65536})};
 }
 
+at_port<parley::tls> tls_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>();
+    const auto& c = parley_test::certificates::usual();
+    return {port, parley::tls(port->text(), {.ca = c / "ca.pem",
+                                             .cert = c / "desk.pem",
+                                             .key = c / "desk.key",
+                                             .tcp = {.message_bytes_max = 110'000,
+                                                     .send_buffer_bytes = 65536,
+                                                     .receive_buffer_bytes = 65536}})};
+}
+
 std::vector<model> signal_models() {
     const auto whole = [](const std::string& n, directory&) {
         return parley::signals(n, {.message_bytes_max = 8192});
@@ -170,17 +181,6 @@ std::vector<model> stored_models() {
             by_name("maildir", [](const std::string&, directory& d) {
                 return parley::maildir(d / "mail", {.messages = 40});
             })};
-}
-
-at_port<parley::tls> tls_port(const std::string&, directory&) {
-    auto port = std::make_shared<parley_test::reserved_port>();
-    const auto& c = parley_test::certificates::usual();
-    return {port, parley::tls(port->text(), {.ca = c / "ca.pem",
-                                             .cert = c / "desk.pem",
-                                             .key = c / "desk.key",
-                                             .tcp = {.message_bytes_max = 110'000,
-                                                     .send_buffer_bytes = 65536,
-                                                     .receive_buffer_bytes = 65536}})};
 }
 
 /// What tests leave out or make short.
