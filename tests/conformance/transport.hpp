@@ -6,6 +6,7 @@
 
 #include <parley/base/random.hpp>
 #include <parley/channel.hpp>
+#include <parley/detail/posix.hpp>
 #include <parley/transport/any.hpp>
 
 #include "support/catch.hpp"
@@ -281,6 +282,13 @@ template <class T>
             REQUIRE(r.error() == errc::would_block);
             return i;
         }
+    }
+}
+/// Waits until `fd` is readable, and works for the receiver meanwhile: over some transports a
+/// sender's first byte needs that.
+inline void serve_until_readable(any_source& in, int fd) {
+    while (!parley::detail::wait_for(fd, POLLIN, parley::expired)) {
+        (void)in.wait(parley::clock::now() + 1ms);
     }
 }
 /// A length that every model takes, large enough to fill it soon.

@@ -100,12 +100,13 @@ void kill_the_sender(const model& m, parley::random& r) {
     child c([&] {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         auto out = w.sink();
+        (void)out.flush(parley::never);  // it is known as a sender
         ready.open();
         return send_for_ever(std::move(out));
     });
     if (!in) in.emplace(w.source());
     const std::size_t most = in->limits().message_bytes_max;
-    ready.pass();
+    serve_until_readable(*in, ready.descriptor());
     std::uint64_t got = 0;
     for (const auto wanted = r.below(3) == 0 ? 0 : r.below(3000); got < wanted; ++got) {
         const auto v = receive(*in);
