@@ -303,7 +303,6 @@ int about(const Address& at) {
         return ok;
     }
     if (!seen) return fail_to_open(seen.error(), why);
-    if (seen->spoiled) line("spoiled", why.text());
     line("state", fmt::format("{}, {}", seen->receiver ? "a receiver is there" : "no receiver",
                               seen->sender ? "a sender is there" : "no sender"));
     if (!seen->type.empty()) line("type", seen->type);
