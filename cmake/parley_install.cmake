@@ -9,6 +9,10 @@ set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/parley")
 install(TARGETS parley EXPORT parleyTargets
         FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT parleyTargets NAMESPACE parley:: DESTINATION "${package_dir}")
+# Components come in files of their own, so that only who asks needs what they link.
+install(TARGETS parley_tls EXPORT parleyTlsTargets
+        FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(EXPORT parleyTlsTargets NAMESPACE parley:: DESTINATION "${package_dir}")
 
 configure_package_config_file(
   "${CMAKE_CURRENT_LIST_DIR}/parleyConfig.cmake.in" "${PROJECT_BINARY_DIR}/parleyConfig.cmake"

@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-debian_packages cmake g++ ninja-build libboost1.81-dev libfmt-dev libcli11-dev
+debian_packages cmake g++ ninja-build libboost1.81-dev libfmt-dev libcli11-dev libssl-dev openssl
 
 generator=
 if [ ! -e build/CMakeCache.txt ] && command -v ninja >/dev/null; then generator='-G Ninja'; fi

@@ -27,7 +27,7 @@ work=$(mktemp -d)
 peers=
 finish() {
     for p in $peers; do kill -9 "$p" 2>/dev/null || :; done
-    "$tool" clean "mq://parley-tour-$$" "sysv://parley-tour-$$" >/dev/null 2>&1 || :
+    "$tool" clean "mq://parley-tour-$$" "sysv://parley-tour-$$" "boost_mq://parley-tour-$$" >/dev/null 2>&1 || :
     rm -rf "$work"
 }
 trap finish EXIT
@@ -126,8 +126,8 @@ file=$work/part sum=$(sha256sum <"$work/part" | cut -d ' ' -f 1) bytes=$(wc -c <
 move 'signals, 4 MB of it' "signals://tour-$$" signals:
 file=$whole sum=$whole_sum bytes=$whole_bytes
 
-# Queues of the kernel; a container may have none.
-for queue in mq sysv; do
+# Queues of the kernel, of which a container may have none, and of Boost.
+for queue in mq sysv boost_mq; do
     at=$queue://parley-tour-$$
     if "$tool" send "$at" --in /dev/null --timeout 5 2>"$work/said"; then
         "$tool" clean "$at" >/dev/null  # with the goodbye of that sender

@@ -2,8 +2,10 @@
 // parley bench: how fast messages go there and back, and one way, through the public API. Two
 // processes (inproc: two threads), each on a core of its own where that is allowed.
 #include "tool.hpp"
+#include "transports.hpp"
 
 #include <parley/channel.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
@@ -271,6 +273,10 @@ int bench(route<Address> r, const bench_options& o) {
     }
 }
 
+template <class Address>
+parley::result<Address> with_own_port(const parley::uri& at, const std::string& host, int type,
+                                      parley::diagnostics& why);
+
 /// The address with a name of this process's own in place of the given one.
 template <class Address>
 parley::result<Address> renamed(const parley::uri& at, std::string_view suffix,
@@ -291,6 +297,9 @@ parley::result<Address> renamed(const parley::uri& at, std::string_view suffix,
         body = own;
     }
     if constexpr (route<Address>::nameless) return Address::from(at, why);
+    if constexpr (requires(Address a) { a.with.tcp; }) {
+        return with_own_port<Address>(at, "localhost", SOCK_STREAM, why);  // as in certificates
+    }
     return Address::from(
         parley::uri{fmt::format("{}://{}{}", at.scheme(), body, text.substr(question))}, why);
 }
@@ -363,6 +372,9 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::shm::scheme) return bench_over<parley::shm>(o);
     if (scheme == parley::uds::scheme) return bench_over<parley::uds>(o);
     if (scheme == parley::tcp::scheme) return bench_over<parley::tcp>(o);
+    if constexpr (!std::is_void_v<tls>) {
+        if (scheme == "tls") return bench_over<tls>(o);
+    }
     if (scheme == parley::udp::scheme) return bench_over<parley::udp>(o);
     if (scheme == parley::udp_multicast::scheme) return bench_over<parley::udp_multicast>(o);
     if (scheme == parley::pipe::scheme) return bench_over<parley::pipe>(o);
@@ -370,14 +382,17 @@ int run_bench(const bench_options& o) {
     if (scheme == parley::inproc::scheme) return bench_over<parley::inproc>(o);
     if (scheme == parley::mq::scheme) return bench_over<parley::mq>(o);
     if (scheme == parley::sysv::scheme) return bench_over<parley::sysv>(o);
+    if (scheme == parley::boost_mq::scheme) return bench_over<parley::boost_mq>(o);
     if (scheme == parley::signals::scheme) return bench_over<parley::signals>(o);
     if (scheme == parley::file::scheme) return bench_over<parley::file>(o);
     if (scheme == parley::mmap::scheme) return bench_over<parley::mmap>(o);
     if (scheme == parley::maildir::scheme) return bench_over<parley::maildir>(o);
-    return fail(wrong_usage,
-                fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, udp:, udp_multicast:, "
-                            "pipe:, fifo:, inproc:, mq:, sysv:, signals:, file:, mmap: or maildir:",
-                            o.address));
+    return fail(
+        wrong_usage,
+        fmt::format("'{}': no such scheme; wants shm:, unix:, tcp:, tls:, udp:, udp_multicast:, "
+                    "pipe:, fifo:, inproc:, mq:, sysv:, boost_mq:, signals:, file:, mmap: or "
+                    "maildir:",
+                    o.address));
 }
 
 }  // namespace tool

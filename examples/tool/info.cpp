@@ -2,9 +2,11 @@
 // parley info: what an address means and who is there, without taking part.
 #include "sockets.hpp"
 #include "tool.hpp"
+#include "transports.hpp"
 
 #include <parley/channel.hpp>
 #include <parley/shm/inspect.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
@@ -41,6 +43,8 @@ void print_limits(const parley::limits& l) {
                                 : "no: messages are copied by the kernel");
     line("lossy", l.lossy ? "yes: what was lost or replaced is counted" : "no");
     if (l.persistent) line("persistent", "yes: messages wait when both ends are gone");
+    if (l.spoilable)
+        line("spoilable", "yes: a process killed in the middle of a change ends it for all");
     line("peer loss", l.reports_peer_loss ? "reported" : "not noticed");
 }
 
@@ -199,6 +203,11 @@ int about(const parley::udp_multicast& at) {
     return ok;
 }
 
+/// TLS lies over tcp, and what can be seen without a certificate is that.
+template <class Tls>
+requires requires(const Tls& at) { at.with.tcp; }
+int about(const Tls& at) { return about(parley::tcp(at.at, at.with.tcp)); }
+
 int about(const parley::pipe& at) {
     line("owner", "none: a pipe of the kernel, inherited or made by make_channel");
     parley::pipe other = at;
@@ -267,6 +276,7 @@ int about(const Address& at) {
         return ok;
     }
     if (!seen) return fail_to_open(seen.error(), why);
+    if (seen->spoiled) line("spoiled", why.text());
     line("state", fmt::format("{}, {}", seen->receiver ? "a receiver is there" : "no receiver",
                               seen->sender ? "senders are there" : "no sender"));
     line("owner", fmt::format("user {}, mode {:04o}", seen->owner_uid, seen->mode));
@@ -320,6 +330,9 @@ int run_info(const std::string& address) {
     if (scheme == parley::shm::scheme) return info<parley::shm>(address);
     if (scheme == parley::uds::scheme) return info<parley::uds>(address);
     if (scheme == parley::tcp::scheme) return info<parley::tcp>(address);
+    if constexpr (!std::is_void_v<tls>) {
+        if (scheme == "tls") return info<tls>(address);
+    }
     if (scheme == parley::udp::scheme) return info<parley::udp>(address);
     if (scheme == parley::udp_multicast::scheme) return info<parley::udp_multicast>(address);
     if (scheme == parley::pipe::scheme) return info<parley::pipe>(address);
@@ -327,16 +340,18 @@ int run_info(const std::string& address) {
     if (scheme == parley::inproc::scheme) return info<parley::inproc>(address);
     if (scheme == parley::mq::scheme) return info<parley::mq>(address);
     if (scheme == parley::sysv::scheme) return info<parley::sysv>(address);
+    if (scheme == parley::boost_mq::scheme) return info<parley::boost_mq>(address);
     if (scheme == parley::signals::scheme) return info<parley::signals>(address);
     if (scheme == parley::file::scheme) return info<parley::file>(address);
     if (scheme == parley::mmap::scheme) return info<parley::mmap>(address);
     if (scheme == parley::snapshot::scheme) return info<parley::snapshot>(address);
     if (scheme == parley::maildir::scheme) return info<parley::maildir>(address);
-    return fail(wrong_usage,
-                fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, udp:, "
-                            "udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv:, signals:, file:, "
-                            "mmap:, snapshot: or maildir:",
-                            address));
+    return fail(
+        wrong_usage,
+        fmt::format("address '{}', position 0: wants shm:, unix:, tcp:, tls:, udp:, "
+                    "udp_multicast:, pipe:, fifo:, inproc:, mq:, sysv:, boost_mq:, signals:, "
+                    "file:, mmap:, snapshot: or maildir:",
+                    address));
 }
 
 }  // namespace tool

@@ -4,6 +4,7 @@
 #include "tool.hpp"
 
 #include <parley/shm/inspect.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/maildir.hpp>
 #include <parley/transport/mmap.hpp>
@@ -17,6 +18,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 namespace tool {
 namespace {
@@ -122,7 +124,9 @@ void print_queue(const Address& at, bool json, bool& first) {
     const auto seen = at.look(why);
     if (!seen) return;  // went meanwhile, or another user's
     row{at.to_uri().text(),
-        seen->receiver || seen->sender ? "live" : "kept",
+        seen->spoiled                    ? "spoilt"
+        : seen->receiver || seen->sender ? "live"
+                                         : "kept",
         fmt::format("- u{}", seen->owner_uid),
         "-",
         fmt::format("a queue, {} messages wait", seen->messages),
@@ -170,6 +174,10 @@ int run_list(const list_options& o) {
             with.directory = directory;
             print_signals(parley::signals(name, with), o.json, first);
         }
+    }
+    // Of what else lies there, whatever is laid out as Boost does.
+    for (const auto& name : names_in("/dev/shm", "")) {
+        print_queue(parley::boost_mq(name), o.json, first);
     }
     for (const auto& s : live_sockets()) {
         const std::string path =
@@ -241,13 +249,17 @@ struct cleaning {
         parley::diagnostics why;
         const auto seen = at.look(why);
         const bool gone = !seen && seen.error() == parley::errc::not_found;
-        if (!seen && !gone) return leave(at.to_uri().text(), why.text());
+        // What is damaged may go, if remove() finds that it is a queue.
+        if (!seen && !gone && (dry_run || seen.error() != parley::errc::corrupt)) {
+            return leave(at.to_uri().text(), why.text());
+        }
         if (!dry_run || gone) {  // of a queue that is gone its name may be left
             if (dry_run) return leave(at.to_uri().text(), why.text());
             if (auto r = at.remove(why); !r) return leave(at.to_uri().text(), why.text());
         }
-        told(at.to_uri().text(), seen ? fmt::format("{} messages waited", seen->messages)
-                                      : std::string("its queue was gone"));
+        told(at.to_uri().text(), seen   ? fmt::format("{} messages waited", seen->messages)
+                                 : gone ? "its queue was gone"
+                                        : "it was never finished");
     }
 
     /// What is stored in files, if no end of it is open.
@@ -300,6 +312,14 @@ int clean_queue(const parley::uri& text, cleaning& done) {
     return ok;
 }
 
+/// Removes what is at the address; nothing if it is of none of these.
+template <class... Kept>
+std::optional<int> clean_one_of(const parley::uri& at, cleaning& done) {
+    std::optional<int> code;
+    ((at.scheme() == Kept::scheme ? void(code = clean_queue<Kept>(at, done)) : void()), ...);
+    return code;
+}
+
 }  // namespace
 
 int run_clean(const clean_options& o) {
@@ -309,21 +329,13 @@ int run_clean(const clean_options& o) {
         const parley::uri at{place};
         if (place.find("://") == std::string::npos) {
             directories.push_back(place);
-        } else if (at.scheme() == parley::mq::scheme) {
-            if (const int code = clean_queue<parley::mq>(at, done); code != ok) return code;
-        } else if (at.scheme() == parley::sysv::scheme) {
-            if (const int code = clean_queue<parley::sysv>(at, done); code != ok) return code;
-        } else if (at.scheme() == parley::file::scheme) {
-            if (const int code = clean_queue<parley::file>(at, done); code != ok) return code;
-        } else if (at.scheme() == parley::mmap::scheme) {
-            if (const int code = clean_queue<parley::mmap>(at, done); code != ok) return code;
-        } else if (at.scheme() == parley::snapshot::scheme) {
-            if (const int code = clean_queue<parley::snapshot>(at, done); code != ok) return code;
-        } else if (at.scheme() == parley::maildir::scheme) {
-            if (const int code = clean_queue<parley::maildir>(at, done); code != ok) return code;
+        } else if (const auto code =
+                       clean_one_of<parley::mq, parley::sysv, parley::boost_mq, parley::file,
+                                    parley::mmap, parley::snapshot, parley::maildir>(at, done)) {
+            if (*code != ok) return *code;
         } else {
             return fail(wrong_usage,
-                        fmt::format("'{}': wants a directory, mq:, sysv:, file:, mmap:, "
+                        fmt::format("'{}': wants a directory, mq:, sysv:, boost_mq:, file:, mmap:, "
                                     "snapshot: or maildir:",
                                     place));
         }

@@ -12,12 +12,14 @@ constexpr const char* footer = R"(Addresses:
   shm://NAME                       shared memory, /dev/shm/parley.NAME
   unix:///PATH  unix://@ABSTRACT   sockets; ?type=stream|seqpacket|datagram
   tcp://HOST:PORT  tcp://[::1]:7   between hosts; to a receiver, port 0 is a free one, no host all
+  tls://HOST:PORT?ca=FILE&cert=FILE&key=FILE   the same, encrypted, where OpenSSL was there
   udp://HOST:PORT  udp_multicast://GROUP:PORT   datagrams, with ?delivery=at_most_once: recv says
                                    how many were lost; multicast with &interface=eth0
   fifo:///PATH                     a named pipe
   pipe:?fd=N                       a pipe that this process inherited
   signals://NAME                   real-time signals between processes of one user
   mq://NAME  sysv://NAME           queues of the kernel, kept until `parley clean` removes them
+  boost_mq://NAME                  a message_queue of Boost.Interprocess, kept likewise
   file:///PATH  mmap:///PATH       a log, a mapped ring: kept in files; file:///x?from=first follows
   snapshot:///PATH                 the last value only
   maildir:///DIR                   a file for each message; ?frame=none for scripts
@@ -58,6 +60,9 @@ CLI::App* add_clean(CLI::App& app, tool::clean_options& o) {
     auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
     c->add_option("WHERE", o.places,
                   "directories of segments and dead sockets (default: segments in /dev/shm); or a "
+                  "queue (mq:, sysv:, boost_mq://NAME), or what is stored, file:///PATH, mmap:, "
+                  "snapshot:, maildir:, which nobody else removes: it goes with all that it "
+                  "holds"); or a "
                   "queue, mq://NAME or sysv://NAME, or what is stored, file:///PATH, mmap:, "
                   "snapshot:, maildir:, which nobody else removes: it goes with all that it "
                   "holds");

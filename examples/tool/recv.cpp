@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT
 // parley recv: messages of any type, as bytes, into a file or stdout.
 #include "tool.hpp"
+#include "transports.hpp"
 
 #include <parley/channel.hpp>
-#include <parley/transport/all.hpp>
 
 #include <cstring>
 
 namespace tool {
 namespace {
 
-using receiver =
-    parley::receiver<parley::any_message, parley::any_transport<parley::all_transports::list>>;
+using receiver = parley::receiver<parley::any_message, parley::any_transport<transports>>;
 
 int end_of_senders(const receiver& in, const parley::error_code& ec, const recv_options& o,
                    progress& line) {
@@ -75,8 +74,8 @@ int run_recv(const recv_options& o) {
     }
     parley::diagnostics why;
     patience left(o.timeout_seconds);
-    auto in =
-        parley::open_receiver<parley::any_message>(parley::uri{o.address}, left.until(), &why);
+    auto in = parley::open_receiver<parley::any_message>(parley::uri{o.address}, transports{},
+                                                         left.until(), &why);
     if (!in) return fail_to_open(in.error(), why);
     const std::string at = in->address().text();
     if (at != o.address && !o.quiet) fmt::print(stderr, "parley: receiving at {}\n", at);

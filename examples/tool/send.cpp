@@ -2,9 +2,9 @@
 // parley send: a file or stdin, cut into messages of bytes. The bytes are read straight into the
 // memory that travels.
 #include "tool.hpp"
+#include "transports.hpp"
 
 #include <parley/channel.hpp>
-#include <parley/transport/all.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -15,7 +15,7 @@ namespace tool {
 namespace {
 
 using message = std::vector<std::byte>;
-using sender = parley::sender<message, parley::any_transport<parley::all_transports::list>>;
+using sender = parley::sender<message, parley::any_transport<transports>>;
 
 /// Several messages fit into the transport at once, so that both sides work at the same time.
 std::size_t usual_chunk(const parley::limits& l) {
@@ -95,8 +95,9 @@ int run_send(const send_options& o) {
     patience left(o.timeout_seconds);
     parley::result<sender> out = parley::errc::timed_out;
     do {  // in slices, so that a signal ends the waiting for a receiver
-        out = parley::open_sender<message>(
-            parley::uri{o.address}, std::min(left.until(), parley::clock::now() + slice), &why);
+        out = parley::open_sender<message>(parley::uri{o.address}, transports{},
+                                           std::min(left.until(), parley::clock::now() + slice),
+                                           &why);
     } while (!out && out.error() == parley::errc::timed_out && !left.over() &&
              signal_caught() == 0);
     if (!out) return fail_to_open(out.error(), why);

@@ -40,6 +40,7 @@ constexpr sample samples[] = {
     {"inproc://x", "inproc://#", "threads", "the process"},
     {"mq://x", "mq://#", one_host, file_mode},
     {"sysv://x", "sysv://#?directory=%", one_host, file_mode},
+    {"boost_mq://x", "boost_mq://#", one_host, file_mode},
     {"signals://x", "signals://#", "processes of a user", "the user", 16},
     {"file:///var/x", "file://%/log", one_host, file_mode},
     {"mmap:///var/x", "mmap://%/ring", one_host, file_mode},
@@ -150,6 +151,7 @@ int run_transports(const transports_options& o) {
         }
         remove_queue<parley::mq>(address);
         remove_queue<parley::sysv>(address);
+        remove_queue<parley::boost_mq>(address);
         if (o.seconds > 0 && s.bytes > 0) {
             code = std::max(code, run_bench({.address = address,
                                              .size = s.bytes,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // Every model of the transport concept, one line each.
+#include "conformance/meeting.hpp"
 #include "conformance/transport.hpp"
 
 #include <parley/testing/archetypes.hpp>
 #include <parley/testing/faulty.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
@@ -15,10 +17,12 @@
 #include <parley/transport/signals.hpp>
 #include <parley/transport/sysv.hpp>
 #include <parley/transport/tcp.hpp>
+#include <parley/transport/tls.hpp>
 #include <parley/transport/udp.hpp>
 #include <parley/transport/udp_multicast.hpp>
 #include <parley/transport/uds.hpp>
 
+#include "support/certificates.hpp"
 #include "support/ports.hpp"
 
 namespace conformance {
@@ -79,6 +83,17 @@ at_port<parley::tcp> tcp_port(const std::string&, directory&) {
                                              .receive_buffer_bytes = 65536})};
 }
 
+at_port<parley::tls> tls_port(const std::string&, directory&) {
+    auto port = std::make_shared<parley_test::reserved_port>();
+    const auto& c = parley_test::certificates::usual();
+    return {port, parley::tls(port->text(), {.ca = c / "ca.pem",
+                                             .cert = c / "desk.pem",
+                                             .key = c / "desk.key",
+                                             .tcp = {.message_bytes_max = 110'000,
+                                                     .send_buffer_bytes = 65536,
+                                                     .receive_buffer_bytes = 65536}})};
+}
+
 std::vector<model> signal_models() {
     const auto whole = [](const std::string& n, directory&) {
         return parley::signals(n, {.message_bytes_max = 8192});
@@ -125,6 +140,7 @@ std::vector<model> network_models() {
                     auto port = std::make_shared<parley_test::reserved_port>();
                     return at_port<any>{port, any(uri("tcp://" + port->text()))};
                 }),
+        by_meeting("tls", tls_port),
         by_name("udp", udp_port<AF_INET>),
         by_name("udp, by uri",
                 [](const std::string&, directory&) {
@@ -226,6 +242,7 @@ std::vector<model> all_models() {
                 }),
         by_name("mq", [](const std::string& n, directory&) { return parley::mq(n); }),
         by_name("sysv", [](const std::string& n, directory&) { return parley::sysv(n); }),
+        by_name("boost_mq", [](const std::string& n, directory&) { return parley::boost_mq(n); }),
         by_name("archetype", [](const std::string& n, directory&) { return archetype{n}; }),
         by_name(
             "faulty shm, without a fault",

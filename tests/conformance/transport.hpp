@@ -6,6 +6,7 @@
 
 #include <parley/base/random.hpp>
 #include <parley/channel.hpp>
+#include <parley/detail/posix.hpp>
 #include <parley/transport/any.hpp>
 
 #include "support/catch.hpp"
@@ -64,6 +65,8 @@ public:
     }
     /// What a successful close leaves behind, if anything: names below /dev/shm or in a directory.
     [[nodiscard]] virtual std::vector<std::string> leftovers() const { return {}; }
+    /// Removes what is persistent.
+    virtual void remove() {}
 
     [[nodiscard]] ends open() {
         parley::diagnostics why;
@@ -101,9 +104,12 @@ public:
     template <class Make>
     explicit named_place(Make make) : name_("conf"), at_(make(name_.text(), dir_)) {}
     ~named_place() override {
+        if (owner_ == ::getpid()) remove();
+    }
+    void remove() final {
         if constexpr (removable) {
             parley::diagnostics unasked;
-            if (owner_ == ::getpid()) (void)at_.remove(unasked);
+            (void)at_.remove(unasked);
         }
     }
 
@@ -276,6 +282,13 @@ template <class T>
             REQUIRE(r.error() == errc::would_block);
             return i;
         }
+    }
+}
+/// Waits until `fd` is readable, and works for the receiver meanwhile: over some transports a
+/// sender's first byte needs that.
+inline void serve_until_readable(any_source& in, int fd) {
+    while (!parley::detail::wait_for(fd, POLLIN, parley::expired)) {
+        (void)in.wait(parley::clock::now() + 1ms);
     }
 }
 /// A length that every model takes, large enough to fill it soon.

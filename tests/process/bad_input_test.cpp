@@ -105,6 +105,8 @@ TEST_CASE("bad input: a uri that means nothing is refused with the position of t
     refuses(parley::signals("a/b"), errc::invalid_argument, "no '/'");
     refuses(parley::signals("x", {.directory = "/nowhere"}), errc::not_found, "/nowhere");
     refuses(uri("shm://x?bell=gong"), errc::invalid_argument, "wants one of: socket, signal");
+    refuses(uri("boost_mq://"), errc::invalid_argument, "position 11: wants a name");
+    refuses(uri("boost_mq://x?messages=0"), errc::invalid_argument, "from 1 to 1048576, not '0'");
     refuses(uri("mq://x?shared=maybe"), errc::invalid_argument, "wants one of: no, yes");
     refuses(uri("file://"), errc::invalid_argument, "position 7: wants a path");
     refuses(uri("file://x?from=last"), errc::invalid_argument, "receiver, first, next");

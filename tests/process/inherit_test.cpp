@@ -28,9 +28,9 @@ struct orphan {
 };
 
 /// Runs `owner` in a process that then has a forked child which sleeps, and is killed itself.
-/// Returns the sleeper.
+/// Returns the sleeper. `in`: a receiver of this process, if the owner sends to one.
 template <class Owner>
-pid_t killed_with_a_sleeping_child(Owner owner) {
+pid_t killed_with_a_sleeping_child(Owner owner, std::optional<any_source>* in = nullptr) {
     int tell[2];
     REQUIRE(::pipe(tell) == 0);
     child c([&]() -> int {
@@ -43,6 +43,7 @@ pid_t killed_with_a_sleeping_child(Owner owner) {
         for (;;) ::pause();
     });
     pid_t sleeper = 0;
+    if (in != nullptr && *in) serve_until_readable(**in, tell[0]);
     REQUIRE(::read(tell[0], &sleeper, sizeof sleeper) == sizeof sleeper);
     ::close(tell[0]);
     ::close(tell[1]);
@@ -130,14 +131,16 @@ TEST_CASE("fork: a sender's death is seen while a forked child of it sleeps") {
         if (!m.named) both.emplace(at->open());
         if (m.named) in.emplace(source_of(m, *at, both));
         orphan sleeper;
-        sleeper.pid = killed_with_a_sleeping_child([&] {
-            auto out = sink_of(m, *at, both);
-            (void)send(out, 10, 1);
-            return out;
-        });
+        sleeper.pid = killed_with_a_sleeping_child(
+            [&] {
+                auto out = sink_of(m, *at, both);
+                (void)send(out, 10, 1);
+                return out;
+            },
+            &in);
         if (!in) in.emplace(source_of(m, *at, both));
         CHECK(receives(*in, 10, 1));
-        if (in->limits().lossy) return;  // nobody there tells of a death
+        if (in->limits().lossy) return;         // nobody there tells of a death
         if (!in->limits().reports_peer_loss) {  // nobody takes the sleeper for a sender
             REQUIRE(at->sender().close(parley::never));
             CHECK(error_of(receive(*in)) == errc::closed);

@@ -73,6 +73,8 @@ public:
             if (::write(ends_[1], "", 1) != 1) std::abort();
         }
     }
+    /// Readable once it was opened, until somebody passed.
+    [[nodiscard]] int descriptor() const noexcept { return ends_[0]; }
     void pass() noexcept {
         char c;
         while (::read(ends_[0], &c, 1) != 1) {

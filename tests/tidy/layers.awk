@@ -15,6 +15,7 @@ BEGIN {
               "filesystem random semaphore latch barrier stop_token", list, " ")
     for (i = 1; i <= n; i++) impure["<" list[i] ">"]
     asio["asio.hpp"]; asio["drive/asio.hpp"]
+    tls = "^(transport/)?tls[a-z_]*\\.hpp$"
 }
 
 function fail(words) { printf "%s:%d: layers: %s\n", FILENAME, FNR, words }
@@ -51,6 +52,9 @@ folder in sans_io && !/^[ \t]*\/\// && /(clock|steady_clock)::now/ {
 what ~ /^<boost\/asio/ && !(path in asio) {
     fail("only asio.hpp and drive/asio.hpp include Boost.Asio")
 }
+what ~ /^<openssl\// && path !~ /^transport\/tls[a-z_]*\.hpp$/ {
+    fail("only transport/tls*.hpp include OpenSSL")
+}
 what ~ /^<fmt\// && path != "format.hpp" { fail("only format.hpp includes fmt") }
 folder in sans_io && (what in impure || what ~ /\.h>$/) {
     fail("'" folder "' does no I/O and waits for nobody: " what " has no place there")
@@ -66,6 +70,8 @@ what ~ /^<parley\// {
     else if ((folder == "transport" && to_folder in sans_io) ||
              (folder in sans_io && to_folder == "transport"))
         fail("transport and the protocol folders never meet: " what)
-    # Whoever includes a noun or a transport must not pay for Asio or fmt.
-    else if ((to in asio && !(path in asio)) || to == "format.hpp") fail("only users include " what)
+    # Whoever includes a noun or a transport must not pay for Asio, fmt or OpenSSL.
+    else if ((to in asio && !(path in asio)) || to == "format.hpp" ||
+             (to ~ tls && path !~ tls))
+        fail("only users include " what)
 }

@@ -8,7 +8,7 @@ name=parley_test_tool_$$
 started=
 at_the_end() {
     for p in $started; do kill -9 "$p" 2>/dev/null || :; done
-    "$tool" clean "mq://$name" "sysv://$name" >/dev/null 2>&1 || :
+    "$tool" clean "mq://$name" "sysv://$name" "boost_mq://$name" >/dev/null 2>&1 || :
     rm -rf "$work" /dev/shm/parley."$name"*
 }
 trap at_the_end EXIT

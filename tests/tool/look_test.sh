@@ -140,6 +140,22 @@ expect 0 "$tool" clean "$queue"
 said "removed $queue"
 [ ! -e "$work/parley-sysv.$name" ] || wrong "the name of the queue is left"
 
+queue="boost_mq://$name"
+echo hello | "$tool" send "$queue"
+expect 0 "$tool" info "$queue"
+said '2 of 64 messages'
+expect 0 "$tool" list
+said "$queue"
+[ "$("$tool" recv "$queue")" = hello ] || wrong "not received from $queue"
+expect 0 "$tool" clean "$queue"
+said "removed $queue"
+echo diary >"/dev/shm/$name"
+expect 0 "$tool" clean "$queue"
+said "left $queue"
+: >"/dev/shm/$name"  # a maker that died
+expect 0 "$tool" clean "$queue"
+said 'never finished'
+
 expect 0 "$tool" info 'udp://127.0.0.1:0'
 said 'only with ?delivery=at_most_once'
 said 'up to 65475 bytes'
@@ -156,7 +172,7 @@ for address in 'udp:?delivery=at_most_once' 'udp://[::1]:0?delivery=at_most_once
 done
 expect 1 "$tool" bench udp:
 said 'at_most_once'
-for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc: mq: sysv: signals:; do
+for address in shm: unix: 'unix:?type=datagram' tcp: 'tcp:?no_delay=off' pipe: "fifo://$work/f" inproc: mq: sysv: boost_mq: signals:; do
     expect 0 "$tool" bench "$address" --seconds 0.02 --json
     said '"p99_us"'
 done

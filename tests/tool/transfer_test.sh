@@ -23,7 +23,7 @@ through() {
 for address in "shm://$name" "shm://$name?directory=$work&capacity_bytes=4096" \
     "unix://$work/s" "unix://$work/p?type=seqpacket" "unix://$work/d?type=datagram" \
     "unix://@$name" "unix://@$name?type=seqpacket" "unix://@$name?type=datagram" \
-    "fifo://$work/f" "mq://$name" "sysv://$name" "signals://$name"; do
+    "fifo://$work/f" "mq://$name" "sysv://$name" "boost_mq://$name" "signals://$name"; do
     for file in large empty one odd; do through "$address" "$work/$file"; done
     through "$address" "$work/odd" --chunk 1000
 done
@@ -48,6 +48,22 @@ for address in "udp://127.0.0.1:0?delivery=at_most_once" \
     "udp_multicast://239.77.0.8:0?delivery=at_most_once&interface=lo"; do
     for file in empty one odd; do chosen "$address" $file; done
 done
+# Both sides by one certificate, where the tool knows TLS.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$work/key" \
+    -out "$work/cert" -subj /CN=tool -addext subjectAltName=DNS:localhost 2>/dev/null
+who="ca=$work/cert&cert=$work/cert&key=$work/key"
+"$tool" info "tls://localhost:0?$who" >"$work/tls" 2>&1 && for file in large empty one odd; do
+    "$tool" recv "tls://localhost:0?$who" --out "$work/out" --timeout 60 2>"$work/recv.err" &
+    started=$!
+    eventually grep -q 'receiving at tls://' "$work/recv.err"
+    at=$(sed -n 's/.*receiving at //p' "$work/recv.err" | head -n 1)
+    expect 0 "$tool" send "$at" --in "$work/$file" --timeout 60
+    ended 0 "$started"
+    cmp -s "$work/$file" "$work/out" || wrong "$at: $file came out different"
+    rm -f "$work/out"
+done
+[ ! -e "$work/tls" ] || ! grep -q 'message *up to' "$work/tls" ||
+    expect 0 "$tool" bench "tls:?$who" --seconds 0.02 --json
 for file in large empty one; do
     "$tool" send 'pipe:?fd=1' <"$work/$file" | "$tool" recv 'pipe:?fd=0' >"$work/out" ||
         wrong "a pipe: exit code $?"

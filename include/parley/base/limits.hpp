@@ -22,6 +22,7 @@ struct limits {
     bool pollable = true;           ///< pollable() gives a descriptor
     bool reports_peer_loss = true;  ///< the death of the other side is noticed
     bool successors = false;        ///< after an end, further senders may come
+    bool spoilable = false;         ///< a death inside its lock ends it for all: errc::corrupt
 };
 
 }  // namespace v1

@@ -183,6 +183,14 @@ public:
         }
         return epoll_.get();
     }
+    /// Other events of a descriptor that was added, if any was.
+    void watch(int fd, short events, std::uint64_t tag = 0) noexcept {
+        if (!epoll_) return;
+        epoll_event e{};
+        e.events = static_cast<std::uint32_t>(events);
+        e.data.u64 = tag;
+        ::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &e);
+    }
     [[nodiscard]] bool made() const noexcept { return static_cast<bool>(epoll_); }
     [[nodiscard]] int get() const noexcept { return epoll_.get(); }
 

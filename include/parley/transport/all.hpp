@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/transport/any.hpp>
+#include <parley/transport/boost_mq.hpp>
 #include <parley/transport/fifo.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/inproc.hpp>
@@ -25,7 +26,7 @@ inline namespace v1 {
 /// The default list of open_sender, open_receiver and make_channel by URI.
 struct all_transports {
     using list = transport_list<shm, uds, tcp, udp, udp_multicast, pipe, fifo, inproc, mq, sysv,
-                                signals, file, mmap, snapshot, maildir>;
+                                boost_mq, signals, file, mmap, snapshot, maildir>;
 };
 
 }  // namespace v1

@@ -24,8 +24,9 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// A source over a `Door`: descriptor(), packets(), who(fd) in words, close() and abandon() (close
-/// in a forked child). Sockets of any family fit.
+/// A source over a `Door`: descriptor(), packets(), let_in(fd) makes its `socket` (see
+/// plain_socket), who(fd) in words, close() and abandon() (close in a forked child). Sockets of any
+/// family fit.
 template <class Door>
 class hub_source {
     using core = hub_core<Door>;

@@ -25,6 +25,21 @@ inline void answer_with_hello(int fd, const message_type& own,
     (void)!::send(fd, hello, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/// The socket of a connection whose bytes are as they come. A `Door` lets in such, or others that
+/// have the same: get(), reset(), receive(), answer(), and failure(), why a connection that ended
+/// is to be refused.
+class plain_socket : public unique_fd {
+public:
+    using unique_fd::unique_fd;
+    explicit plain_socket(unique_fd fd) noexcept : unique_fd(std::move(fd)) {}
+
+    [[gnu::always_inline]] ssize_t receive(std::byte* to, std::size_t n, int flags) noexcept {
+        return ::recv(get(), to, n, flags);
+    }
+    void answer(const message_type& own) noexcept { answer_with_hello(get(), own); }
+    [[nodiscard]] static error_code failure(diagnostics&) noexcept { return {}; }
+};
+
 /// Whether to read again at once, or to ask the kernel first. While messages keep coming, asking
 /// would double the calls; where each is waited for, a read that finds nothing would. So one
 /// follows what was, and after a failure tries again more and more seldom.
@@ -52,11 +67,12 @@ private:
 };
 
 /// A connection and the frames that come over it.
+template <class Socket>
 struct connection {
     static constexpr std::size_t first_bytes = 4096;
     static constexpr std::size_t batch_bytes = 64 * 1024;
 
-    connection(unique_fd f, const message_type& type, const stream_options& o, bool in_packets)
+    connection(Socket f, const message_type& type, const stream_options& o, bool in_packets)
         : fd(std::move(f)),
           reader(type, o.message_bytes_max, first_bytes),
           raw(first_bytes),
@@ -92,7 +108,7 @@ struct connection {
     /// may be assumed without certainty.
     std::size_t read(bool may_hope) {
         const auto to = room();
-        const auto n = retried([&] { return ::recv(fd.get(), to.data(), to.size(), flags); });
+        const auto n = retried([&] { return fd.receive(to.data(), to.size(), flags); });
         return took(n, to.size(), may_hope);
     }
     /// What a recv into `room` bytes of the buffer said.
@@ -129,7 +145,7 @@ struct connection {
         return broken ? errc::peer_lost : errc::closed;
     }
 
-    unique_fd fd;
+    Socket fd;
     frame_reader reader;
     inbound_buffer raw;  // for frame=none
     std::size_t packet_bytes_max;
@@ -156,18 +172,19 @@ private:
 };
 
 /// First in, first out, each connection at most once; links lie in the connections.
+template <class Connection>
 class connection_queue {
 public:
     [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-    void push(connection& c) noexcept {
+    void push(Connection& c) noexcept {
         if (c.queued) return;
         c.queued = true;
         c.next_in_queue = nullptr;
         (last_ == nullptr ? first_ : last_->next_in_queue) = &c;
         last_ = &c;
     }
-    [[nodiscard]] connection* pop() noexcept {
-        connection* c = first_;
+    [[nodiscard]] Connection* pop() noexcept {
+        Connection* c = first_;
         if (c == nullptr) return nullptr;
         first_ = c->next_in_queue;
         if (first_ == nullptr) last_ = nullptr;
@@ -176,8 +193,8 @@ public:
     }
 
 private:
-    connection* first_ = nullptr;
-    connection* last_ = nullptr;
+    Connection* first_ = nullptr;
+    Connection* last_ = nullptr;
 };
 
 /// How much is read between two questions to the kernel: the bound of unfairness to connections

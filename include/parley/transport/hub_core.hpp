@@ -20,6 +20,9 @@ namespace detail {
 /// What a hub_source knows and does; the path of a message stands there.
 template <class Door>
 struct hub_core final : fork_sensitive {
+    using socket = typename Door::socket;
+    using connection = detail::connection<socket>;
+
     hub_core(Door d, const message_type& t, uri a, stream_options o)
         : door(std::move(d)), type(t), address(std::move(a)), options(std::move(o)) {}
     ~hub_core() override {
@@ -71,7 +74,7 @@ struct hub_core final : fork_sensitive {
         if (!c.readable || borrowed || !c.reader.empty() || since_asked.exhausted()) return false;
         queue.push(c);  // whatever else it has to say
         const auto to = c.reader.whole_room();
-        const auto n = ::recv(c.fd.get(), to.data(), to.size(), c.flags);
+        const auto n = c.fd.receive(to.data(), to.size(), c.flags);
         if (n <= 0 || static_cast<std::size_t>(n) >= to.size()) [[unlikely]] {
             if (n < 0 && errno == EINTR) return false;
             since_asked.add(c.took(n, to.size(), true));
@@ -183,7 +186,8 @@ struct hub_core final : fork_sensitive {
     }
     void admit(unique_fd fd) {
         if (!door.admits(fd.get())) return turn_away(std::move(fd));
-        auto made = std::make_unique<connection>(std::move(fd), type, options, door.packets());
+        auto made =
+            std::make_unique<connection>(door.let_in(std::move(fd)), type, options, door.packets());
         if (!ready.add(made->fd.get(), EPOLLIN,
                        static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(made.get())))) {
             return shut_door_for_a_while(errno);
@@ -231,6 +235,7 @@ struct hub_core final : fork_sensitive {
     }
 
     void depart(connection& c) {
+        if (const error_code ec = c.fd.failure(why)) return refuse(c, ec);
         const bool was_sender = c.counted;
         const errc how = c.at_end();
         if (was_sender && how == errc::peer_lost) {
@@ -250,7 +255,7 @@ struct hub_core final : fork_sensitive {
         ++refused;
         why.fail(ec, "refused a sender on " + address.text() + " (" + door.who(c.fd.get()) +
                          "): " + why.text());
-        if (c.framed) answer_with_hello(c.fd.get(), type);
+        if (c.framed) c.fd.answer(type);
         const bool was_sender = c.counted;
         forget(c);
         if (was_sender) --senders;
@@ -306,8 +311,8 @@ struct hub_core final : fork_sensitive {
     readiness ready;
     unique_fd timer;  // held from the start: when descriptors are short it is too late
     std::vector<std::unique_ptr<connection>> all;
-    connection_queue queue;
-    connection spare{unique_fd(), {}, {}, false};  // keeps the buffer of a packet reader that left
+    connection_queue<connection> queue;
+    connection spare{socket(), {}, {}, false};  // keeps the buffer of a packet reader that left
     connection* buffer_holder = nullptr;
     connection* steady = nullptr;  // the only one, if it sent the last message
     reading_budget since_asked;

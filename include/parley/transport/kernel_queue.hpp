@@ -25,6 +25,7 @@
 #include <parley/base/type.hpp>
 #include <parley/detail/posix.hpp>
 
+#include <sched.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -48,6 +49,7 @@ struct queue_report {
     std::size_t bytes = 0, bytes_max = 0;  ///< of all messages, where the kernel tells; else 0
     bool receiver = false;                 ///< a receiver of parley is there
     bool sender = false;                   ///< a sender of parley is there
+    bool spoiled = false;                  ///< nobody can use it any more, as why says
     std::uint32_t owner_uid = 0;
     std::uint32_t mode = 0;
     std::uint32_t key = 0;  ///< of a System V queue: its number for msgget
@@ -194,6 +196,29 @@ struct queue_options {
     bool shared = false;         ///< receivers: many compete
     std::uint32_t rank = 0;      ///< priority or type of messages
     std::uint32_t end_rank = 0;  ///< of the end record: nothing of this sender comes after it
+};
+
+/// Waiting for a queue that wakes nobody: looks, then sleeps of at most 1 ms between two looks.
+class queue_patience {
+public:
+    /// timed_out once `until` passed.
+    result<void> pause(time_point until) noexcept {
+        constexpr int looks_before_sleep = 20;
+        if (until == expired) return errc::timed_out;
+        const auto now = clock::now();
+        if (now >= until) return errc::timed_out;
+        if (looks_++ < looks_before_sleep) {
+            ::sched_yield();
+        } else {
+            (void)poll_until(nullptr, 0, until - now < next_ ? until : now + next_);
+            next_ = std::min<duration>(next_ * 2, std::chrono::milliseconds(1));
+        }
+        return {};
+    }
+
+private:
+    int looks_ = 0;
+    duration next_ = std::chrono::microseconds(50);
 };
 
 /// Waits with poll, for queues that have a descriptor.

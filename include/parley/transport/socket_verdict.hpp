@@ -13,10 +13,10 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// What a receiver that hung up left to read: its hello, if it refused this sender's type.
-[[nodiscard]] inline error_code why_hung_up(int fd, const message_type& own, diagnostics& why) {
-    std::byte answer[frame::hello_bytes_max];
-    const auto n = retried([&] { return ::recv(fd, answer, sizeof answer, MSG_DONTWAIT); });
+/// What a receiver that hung up left to read, n bytes of it: its hello, if it refused this sender's
+/// type.
+[[nodiscard]] inline error_code why_hung_up(const std::byte* answer, ssize_t n,
+                                            const message_type& own, diagnostics& why) {
     frame::hello h;
     const bool answered =
         n > static_cast<ssize_t>(frame::header_bytes) &&
@@ -36,6 +36,11 @@ namespace detail {
     }
     return why.fail(errc::peer_lost,
                     "the receiver is gone: it died or closed; what it had not taken is lost");
+}
+[[nodiscard]] inline error_code why_hung_up(int fd, const message_type& own, diagnostics& why) {
+    std::byte answer[frame::hello_bytes_max];
+    const auto n = retried([&] { return ::recv(fd, answer, sizeof answer, MSG_DONTWAIT); });
+    return why_hung_up(answer, n, own, why);
 }
 
 }  // namespace detail

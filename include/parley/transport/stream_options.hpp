@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What the address of a stream decides for its ends.
+// What the address of a stream decides for both of its ends.
 #pragma once
 
 #include <parley/base/error.hpp>

@@ -6,6 +6,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/stream_io.hpp>
 #include <parley/transport/stream_options.hpp>
 #include <parley/transport/transport.hpp>
 
@@ -17,21 +18,9 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-template <class Io>
-concept writes_two_parts = requires(Io io, const std::byte* at, std::size_t n) {
-    { io.write(at, n, at, n, true) } -> std::same_as<ssize_t>;
-};
-
-/// What poll says of an Io's descriptor when it has room: mostly POLLOUT.
-template <class Io>
-[[nodiscard]] consteval short event_of_room() {
-    if constexpr (requires { Io::event_of_room; }) return Io::event_of_room;
-    return POLLOUT;
-}
-
 /// A sink that writes frames through `Io`: descriptor(), write(bytes, may_block), where it can the
-/// same of two parts, verdict(...), close(). One loan at a time; the loan is the send buffer
-/// itself, right behind the frame header.
+/// same of two parts, awaits(), verdict(...), close(). One loan at a time; the loan is the send
+/// buffer itself, right behind the frame header.
 template <class Io>
 class stream_sink {
     struct core;
@@ -130,8 +119,10 @@ public:
         c.write_header(n);
         std::copy(m.begin(), m.end(), c.memory + c.prefix);
         const auto written = c.io.write(c.memory, whole, until == never);
-        if (written == static_cast<ssize_t>(whole)) [[likely]]
+        if (written == static_cast<ssize_t>(whole)) [[likely]] {
+            c.watch();
             return {};
+        }
         return keep_rest(whole, written, until);
     }
 
@@ -162,6 +153,7 @@ public:
             if (n == static_cast<ssize_t>(left)) [[likely]] {
                 c.begin = c.end;
                 c.idle = c.used;
+                c.watch();
                 return {};
             }
             return c.flush_rest(n, until);
@@ -179,7 +171,8 @@ public:
         if (c.failed) return c.failed;
         c.use();
         if (c.ready.made()) return c.ready.get();
-        return c.ready.add(c.io.descriptor(), event_of_room<Io>());
+        c.watched = c.awaited();
+        return c.ready.add(c.io.descriptor(), static_cast<std::uint32_t>(c.watched));
     }
 
     /// Errors: timed_out (the rest was not taken in time: the end stays open, so call again, or
@@ -297,8 +290,9 @@ private:
                     begin += static_cast<std::size_t>(n);
                     if (begin == end) break;
                 } else if (errno == EAGAIN) {
+                    watch();
                     if (until == expired) return errc::would_block;
-                    const auto r = wait_for(io.descriptor(), event_of_room<Io>(), until);
+                    const auto r = wait_for(io.descriptor(), awaited(), until);
                     if (!r && r.error() == errc::timed_out) return errc::would_block;
                     if (!r) return fail(r.error());
                 } else if (errno != EINTR) {
@@ -307,7 +301,20 @@ private:
                 n = io.write(memory + begin, end - begin, until == never);
             }
             idle = used;
+            watch();
             return {};
+        }
+        /// What poll, and epoll by the same numbers, are to wait for.
+        [[nodiscard]] short awaited() const noexcept {
+            if constexpr (awaits_events<Io>) return io.awaits();
+            return event_of_room<Io>();
+        }
+        [[gnu::always_inline]] void watch() noexcept {
+            if constexpr (awaits_events<Io>) {
+                if (watched == io.awaits()) return;
+                watched = io.awaits();
+                ready.watch(io.descriptor(), watched);
+            }
         }
         error_code fail(error_code ec) noexcept {
             failed = ec;
@@ -345,6 +352,7 @@ private:
         std::size_t capacity = 0;
         std::size_t begin = 0, end = 0;  // committed, not yet written
         readiness ready;
+        short watched = event_of_room<Io>();  // what `ready` is to wait for
         error_code failed;
         bool open = true;  // not closed, not failed
         bool loaned = false;

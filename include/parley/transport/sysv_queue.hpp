@@ -15,7 +15,6 @@
 #include <parley/detail/owner.hpp>
 #include <parley/transport/kernel_queue.hpp>
 
-#include <sched.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 
@@ -35,11 +34,7 @@ public:
     static constexpr const char* no_descriptor =
         "System V queues have no descriptor to poll; use mq://, or wait in receive";
 
-    /// How long one wait has slept so far.
-    struct patience {
-        int looks = 0;
-        duration next = std::chrono::microseconds(50);
-    };
+    using patience = queue_patience;
 
     sysv_queue(unique_fd file, int id, std::size_t bytes_max, long select) noexcept
         : file_(std::move(file)), id_(id), bytes_max_(bytes_max), select_(select) {
@@ -92,10 +87,8 @@ public:
         msqid_ds now{};
         return ::msgctl(id_, IPC_STAT, &now) != 0 || now.msg_qnum > 0;
     }
-    result<void> wait_for_room(patience& p, time_point until) noexcept { return pause(p, until); }
-    result<void> wait_for_message(patience& p, time_point until) noexcept {
-        return pause(p, until);
-    }
+    result<void> wait_for_room(patience& p, time_point until) noexcept { return p.pause(until); }
+    result<void> wait_for_message(patience& p, time_point until) noexcept { return p.pause(until); }
     static error_code failure(int number, std::string what, diagnostics& why) {
         if (number == EIDRM || number == EINVAL) {
             return why.fail(errc::peer_lost, std::move(what) + ": the queue was removed");
@@ -107,20 +100,6 @@ public:
     static constexpr std::size_t usual_bytes_max = 8192;
 
 private:
-    static result<void> pause(patience& p, time_point until) noexcept {
-        constexpr int looks_before_sleep = 20;
-        if (until == expired) return errc::timed_out;
-        const auto now = clock::now();
-        if (now >= until) return errc::timed_out;
-        if (p.looks++ < looks_before_sleep) {
-            ::sched_yield();
-        } else {
-            (void)poll_until(nullptr, 0, until - now < p.next ? until : now + p.next);
-            p.next = std::min<duration>(p.next * 2, std::chrono::milliseconds(1));
-        }
-        return {};
-    }
-
     unique_fd file_;
     int id_;
     std::size_t bytes_max_, message_bytes_;

@@ -97,6 +97,10 @@ struct tcp {
     friend bool operator==(const tcp&, const tcp&) = default;
 
 private:
+    friend struct tls;
+    static void read(uri_reader& r, tcp& out);
+    void write(uri_writer& w) const;
+
     using links = detail::link_options<detail::tcp_family>;
 
     [[nodiscard]] result<detail::host_port> where(diagnostics& why) const;
@@ -117,9 +121,7 @@ private:
     static constexpr std::size_t any_number = std::numeric_limits<std::size_t>::max();
 };
 
-inline result<tcp> tcp::from(const uri& text, diagnostics& why) {
-    tcp made;
-    uri_reader r(text, why);
+inline void tcp::read(uri_reader& r, tcp& made) {
     made.at = r.body();
     r.number("message_bytes_max", made.with.message_bytes_max, 1, UINT32_MAX);
     r.number("send_buffer_bytes", made.with.send_buffer_bytes, 1, std::size_t{1} << 30);
@@ -132,13 +134,18 @@ inline result<tcp> tcp::from(const uri& text, diagnostics& why) {
     r.number("user_timeout_ms", made.with.user_timeout_ms, 0, INT_MAX);
     detail::host_port split;
     if (const auto wrong = split.assign(made.at); !wrong.empty()) r.fail_body(wrong);
+}
+
+inline result<tcp> tcp::from(const uri& text, diagnostics& why) {
+    tcp made;
+    uri_reader r(text, why);
+    read(r, made);
     if (auto ok = r.finish(); !ok) return ok.error();
     return made;
 }
 
-inline uri tcp::to_uri() const {
+inline void tcp::write(uri_writer& w) const {
     const options usual;
-    uri_writer w(scheme, at);
     const auto number = [&](std::string_view key, std::uint64_t value, std::uint64_t if_not) {
         if (value != if_not) w.option(key, value);
     };
@@ -151,6 +158,11 @@ inline uri tcp::to_uri() const {
     number("keep_alive_interval_s", with.keep_alive_interval_s, usual.keep_alive_interval_s);
     number("keep_alive_count", with.keep_alive_count, usual.keep_alive_count);
     number("user_timeout_ms", with.user_timeout_ms, usual.user_timeout_ms);
+}
+
+inline uri tcp::to_uri() const {
+    uri_writer w(scheme, at);
+    write(w);
     return w.done();
 }
 

@@ -98,6 +98,21 @@ private:
     std::optional<time_point> since_;
 };
 
+/// Whether these bytes are the end record of a sender.
+[[nodiscard, gnu::always_inline]] inline bool is_goodbye(const std::byte* from,
+                                                         std::size_t n) noexcept {
+    return n == frame::header_bytes && from[4] == static_cast<std::byte>(frame::kind::end);
+}
+/// Whether the other side sent something, or hung up.
+[[nodiscard]] inline bool has_news(int fd) noexcept {
+    pollfd p{fd, POLLIN | POLLRDHUP, 0};
+    return ::poll(&p, 1, 0) > 0;
+}
+[[nodiscard]] inline error_code no_answer(int number, diagnostics& why) {
+    return why.fail(errc::peer_lost, explain("the receiver's host answers no more", number) +
+                                         "; what it had not taken is lost");
+}
+
 /// Writes to a TCP connection.
 class tcp_writer {
 public:
@@ -115,17 +130,14 @@ public:
     [[gnu::always_inline]] ssize_t write(const std::byte* from, std::size_t n,
                                          bool may_block) noexcept {
         // The kernel takes bytes for a receiver that hung up, so a goodbye looks first.
-        if (n == frame::header_bytes && is_end(from) && link_owner_ == 0 && hung_up()) {
+        if (is_goodbye(from, n) && link_owner_ == 0 && has_news(fd_.get())) {
             return errno = EPIPE, -1;
         }
         const auto sent = ::send(fd_.get(), from, n, MSG_NOSIGNAL | MSG_DONTWAIT);
         return sent >= 0 ? sent : write_slowly(from, n, may_block);
     }
     error_code verdict(const message_type& own, diagnostics& why) const {
-        if (lost_ != 0) {
-            return why.fail(errc::peer_lost, explain("the receiver's host answers no more", lost_) +
-                                                 "; what it had not taken is lost");
-        }
+        if (lost_ != 0) return no_answer(lost_, why);
         if (link_owner_ != 0) {
             return why.fail(errc::peer_lost,
                             "the other side of the link is gone, or refused this side's type; "
@@ -142,13 +154,6 @@ public:
     }
 
 private:
-    static bool is_end(const std::byte* from) noexcept {
-        return from[4] == static_cast<std::byte>(frame::kind::end);
-    }
-    [[nodiscard]] bool hung_up() const noexcept {
-        pollfd p{fd_.get(), POLLIN | POLLRDHUP, 0};
-        return ::poll(&p, 1, 0) > 0;
-    }
     [[gnu::noinline]] ssize_t write_slowly(const std::byte* from, std::size_t n,
                                            bool may_block) noexcept {
         for (;;) {
@@ -194,7 +199,11 @@ private:
 /// The door of a hub at a port.
 class tcp_door {
 public:
+    using socket = plain_socket;
+
     explicit tcp_door(unique_fd fd) noexcept : fd_(std::move(fd)) {}
+
+    [[nodiscard]] static socket let_in(unique_fd fd) noexcept { return socket(std::move(fd)); }
 
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
     [[nodiscard]] static constexpr bool packets() noexcept { return false; }

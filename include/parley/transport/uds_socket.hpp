@@ -170,11 +170,14 @@ private:
 /// The door of a hub at a Unix domain name.
 class uds_door {
 public:
+    using socket = plain_socket;
+
     uds_door(bound_socket s, bool in_packets, known_allow whom)
         : at_(std::move(s)), packets_(in_packets), allow_(std::move(whom)) {}
 
     [[nodiscard]] int descriptor() const noexcept { return at_.fd.get(); }
     [[nodiscard]] bool packets() const noexcept { return packets_; }
+    [[nodiscard]] static socket let_in(unique_fd fd) noexcept { return socket(std::move(fd)); }
     [[nodiscard]] static std::string who(int fd) { return describe(credentials(fd)); }
     [[nodiscard]] bool admits(int fd) const {
         return allow_.everybody() || allow_.admits(credentials(fd), fd);
