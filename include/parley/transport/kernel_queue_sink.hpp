@@ -7,6 +7,7 @@
 #include <parley/base/assert.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/transport/kernel_queue.hpp>
+#include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <memory>
@@ -27,35 +28,7 @@ class queue_sink {
 
 public:
     /// Belongs to its sink, also to one that is moved meanwhile.
-    class loan {
-    public:
-        loan(loan&& other) noexcept
-            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
-        loan& operator=(loan&& other) noexcept {
-            give_back();
-            core_ = std::exchange(other.core_, nullptr);
-            bytes_ = other.bytes_;
-            return *this;
-        }
-        ~loan() { give_back(); }
-
-        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
-        void shrink(std::size_t n) noexcept {
-            PARLEY_ASSERT(n <= bytes_.size());
-            bytes_ = bytes_.first(n);
-        }
-
-    private:
-        friend queue_sink;
-        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
-        void give_back() noexcept {
-            if (core_ != nullptr) core_->loaned = false;
-            core_ = nullptr;
-        }
-
-        core* core_;
-        mutable_bytes bytes_;
-    };
+    using loan = core_loan<core>;
 
     /// `place`: of this sender, as queue_places gave it; 0 without frames. A sender of datagrams,
     /// which nobody would know of otherwise, says hello.
@@ -90,12 +63,12 @@ public:
 
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.core_ == &c);
-        l.core_ = nullptr;
+        PARLEY_ASSERT(l.belongs_to(c));
+        l.settle();
         c.loaned = false;
         if (!c.open) [[unlikely]]
             return c.failed;
-        c.pending_bytes = c.header + l.bytes_.size();
+        c.pending_bytes = c.header + l.bytes().size();
         if (c.options.framed) [[likely]]
             c.write_header(record::kind::message);
         const int e = c.queue.send(c.at, c.pending_bytes, c.options.rank);

@@ -5,6 +5,7 @@
 #include <parley/base/assert.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/store/ring_file.hpp>
+#include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <memory>
@@ -38,35 +39,7 @@ class mmap_sink {
 
 public:
     /// Belongs to its sink, also to one that is moved meanwhile.
-    class loan {
-    public:
-        loan(loan&& other) noexcept
-            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
-        loan& operator=(loan&& other) noexcept {
-            give_back();
-            core_ = std::exchange(other.core_, nullptr);
-            bytes_ = other.bytes_;
-            return *this;
-        }
-        ~loan() { give_back(); }
-
-        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
-        void shrink(std::size_t n) noexcept {
-            PARLEY_ASSERT(n <= bytes_.size());
-            bytes_ = bytes_.first(n);
-        }
-
-    private:
-        friend mmap_sink;
-        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
-        void give_back() noexcept {
-            if (core_ != nullptr) core_->loaned = false;
-            core_ = nullptr;
-        }
-
-        core* core_;
-        mutable_bytes bytes_;
-    };
+    using loan = core_loan<core>;
 
     result<loan> try_loan(std::size_t n) {
         core& c = *core_;
@@ -89,10 +62,10 @@ public:
     }
     result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.core_ == &c);
+        PARLEY_ASSERT(l.belongs_to(c));
         l.give_back();
         if (c.failed) return c.failed;
-        c.ring.commit(store::record_kind::message, l.bytes_.size());
+        c.ring.commit(store::record_kind::message, l.bytes().size());
         c.unsynced = true;
         return {};
     }

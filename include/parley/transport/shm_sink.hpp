@@ -4,6 +4,7 @@
 
 #include <parley/base/assert.hpp>
 #include <parley/shm/writer.hpp>
+#include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
 #include <cstring>
@@ -24,35 +25,7 @@ public:
     static constexpr bool in_memory = true, straight = true;
 
     /// Belongs to its sink, also to one that is moved meanwhile.
-    class loan {
-    public:
-        loan(loan&& other) noexcept
-            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
-        loan& operator=(loan&& other) noexcept {
-            give_back();
-            core_ = std::exchange(other.core_, nullptr);
-            bytes_ = other.bytes_;
-            return *this;
-        }
-        ~loan() { give_back(); }
-
-        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
-        void shrink(std::size_t n) noexcept {
-            PARLEY_ASSERT(n <= bytes_.size());
-            bytes_ = bytes_.first(n);
-        }
-
-    private:
-        friend lane_sink;
-        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
-        void give_back() noexcept {
-            if (core_ != nullptr) core_->loaned = false;
-            core_ = nullptr;
-        }
-
-        core* core_;
-        mutable_bytes bytes_;
-    };
+    using loan = core_loan<core>;
 
     [[gnu::always_inline]] result<loan> try_loan(std::size_t n) {
         core& c = *core_;
@@ -85,8 +58,8 @@ public:
 
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.core_ == &c);
-        c.reader_asleep = c.lane.commit(l.bytes_.size());
+        PARLEY_ASSERT(l.belongs_to(c));
+        c.reader_asleep = c.lane.commit(l.bytes().size());
         return {};
     }
 

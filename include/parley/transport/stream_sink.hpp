@@ -6,6 +6,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/loan.hpp>
 #include <parley/transport/stream_io.hpp>
 #include <parley/transport/stream_options.hpp>
 #include <parley/transport/transport.hpp>
@@ -27,35 +28,7 @@ class stream_sink {
 
 public:
     /// Belongs to its sink, also to one that is moved meanwhile.
-    class loan {
-    public:
-        loan(loan&& other) noexcept
-            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
-        loan& operator=(loan&& other) noexcept {
-            give_back();
-            core_ = std::exchange(other.core_, nullptr);
-            bytes_ = other.bytes_;
-            return *this;
-        }
-        ~loan() { give_back(); }
-
-        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
-        void shrink(std::size_t n) noexcept {
-            PARLEY_ASSERT(n <= bytes_.size());
-            bytes_ = bytes_.first(n);
-        }
-
-    private:
-        friend stream_sink;
-        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) {}
-        void give_back() noexcept {
-            if (core_ != nullptr) core_->loaned = false;
-            core_ = nullptr;
-        }
-
-        core* core_;
-        mutable_bytes bytes_;
-    };
+    using loan = core_loan<core>;
 
     /// Takes over an open `io` and says hello on it.
     stream_sink(Io io, const message_type& type, uri address, stream_options options)
@@ -91,16 +64,16 @@ public:
 
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.core_ == &c);
+        PARLEY_ASSERT(l.belongs_to(c));
         if (c.options.frames == framing::parley) [[likely]] {
-            c.write_header(l.bytes_.size());
-        } else if (l.bytes_.empty()) {
+            c.write_header(l.bytes().size());
+        } else if (l.bytes().empty()) {
             return nothing();
         }
         c.begin = 0;
-        c.end = c.prefix + l.bytes_.size();
+        c.end = c.prefix + l.bytes().size();
         c.loaned = false;
-        l.core_ = nullptr;
+        l.settle();
         return {};
     }
 
