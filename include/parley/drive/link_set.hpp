@@ -28,24 +28,28 @@ template <source S>
     }
 }
 
+/// What to poll to learn that a sink that was full may take something.
+template <sink S>
+[[nodiscard]] pollfd room_of(S& s) {
+    if constexpr (requires { s.io().descriptor(); }) {
+        return {s.io().descriptor(), POLLOUT, 0};
+    } else {
+        const auto fd = s.pollable();
+        return {fd ? *fd : -1, POLLIN, 0};
+    }
+}
+
 /// Waits until the sink may take something, or the source has something to say: timed_out if
 /// neither.
 template <sink Out, source In>
 result<void> wait_for_either(Out& out, In& in, time_point until) {
     const auto readable = descriptor_of(in);
-    pollfd fds[2];
-    if constexpr (requires { out.io().descriptor(); }) {
-        fds[1] = {out.io().descriptor(), POLLOUT, 0};
-    } else {
-        const auto room = out.pollable();
-        fds[1] = {room ? *room : -1, POLLIN, 0};
-    }
-    if (!readable || fds[1].fd < 0) {
+    pollfd fds[] = {{readable ? *readable : -1, POLLIN, 0}, room_of(out)};
+    if (fds[0].fd < 0 || fds[1].fd < 0) {
         (void)detail::poll_until(nullptr, 0,
                                  earlier(until, clock::now() + std::chrono::milliseconds(1)));
         return {};
     }
-    fds[0] = {*readable, POLLIN, 0};
     const auto n = detail::poll_until(fds, 2, until);
     if (!n) return n.error();
     return *n > 0 ? result<void>() : result<void>(errc::timed_out);
@@ -79,7 +83,7 @@ public:
             auto came = door_.try_accept();
             if (!came) {
                 if (came.error() != errc::would_block) return came.error();
-                knock_ = !polls_door_;
+                knock_ = false;
                 return {};
             }
             auto own = make(*came);
@@ -96,16 +100,19 @@ public:
         const auto door = door_.pollable();
         polls_door_ = door.has_value();
         if (polls_door_) fds_.push_back({*door, POLLIN, 0});
-        if (!polls_door_) {
+        if (polls_door_) return wait_for_members(until);
+        if (all_.empty()) {
             knock_ = true;
-            if (all_.empty()) return door_.wait(until);
-            // Nobody is told who comes to such a door: it is looked at now and then.
-            const auto soon = clock::now() + std::chrono::milliseconds(20);
-            const bool last = until <= soon;
-            auto r = wait_for_members(last ? until : soon);
-            return !last && !r && r.error() == errc::timed_out ? result<void>() : r;
+            return door_.wait(until);
         }
-        return wait_for_members(until);
+        // Nobody is told who comes to such a door: it is looked at now and then.
+        auto r = wait_for_members(earlier(until, look_again_));
+        const bool look = clock::now() >= look_again_;
+        if (look) {
+            knock_ = true;
+            look_again_ = clock::now() + std::chrono::milliseconds(20);
+        }
+        return look && !r && r.error() == errc::timed_out ? result<void>() : r;
     }
 
 private:
@@ -117,37 +124,27 @@ private:
         const std::size_t first = fds_.size();
         bool blind = false;
         for (const auto& m : all_) {
-            const auto in = descriptor_of(m->way.in());
-            fds_.push_back({in ? *in : -1, POLLIN, 0});
+            // Who is known to have something to say waits for something else.
+            auto in = m->ready ? result<int>(-1) : descriptor_of(m->way.in());
             blind = blind || !in;
-            fds_.push_back(
-                {m->wanting ? room_of(m->way.out(), fds_.back()) : -1, short{POLLIN | POLLOUT}, 0});
+            fds_.push_back({in ? *in : -1, POLLIN, 0});
+            fds_.push_back({-1, POLLIN, 0});
+            if (m->wanting) fds_.back() = room_of(m->way.out());
         }
         if (blind) until = earlier(until, clock::now() + std::chrono::milliseconds(1));
         const auto n = detail::poll_until(fds_.data(), fds_.size(), until);
         if (!n) return n.error();
         for (std::size_t i = 0; i < all_.size(); ++i) {
-            const bool told = (fds_[first + 2 * i].revents | fds_[first + 2 * i + 1].revents) != 0;
-            all_[i]->ready = all_[i]->ready || told || blind;
+            all_[i]->ready = all_[i]->ready || blind || fds_[first + 2 * i].revents != 0;
         }
         if (first > 0) knock_ = knock_ || fds_[0].revents != 0;
         return *n > 0 || blind ? result<void>() : result<void>(errc::timed_out);
-    }
-    /// A sink's descriptor to be polled for room; that of a socket is the one of its source.
-    template <class Out>
-    static int room_of(Out& out, pollfd& in) {
-        if constexpr (requires { out.io().descriptor(); }) {
-            in.events |= POLLOUT;
-            return -1;
-        } else {
-            const auto fd = out.pollable();
-            return fd ? *fd : -1;
-        }
     }
 
     Listener door_;
     std::vector<std::unique_ptr<member>> all_;
     std::vector<pollfd> fds_;
+    time_point look_again_{};
     bool knock_ = true;  // somebody may be at the door
     bool polls_door_ = false;
 };
