@@ -60,7 +60,7 @@ void over_every_transport(Body body) {
     const reserved_port port;
     body(parley::uds(dir / "stream"), "uds stream");
     body(parley::uds(dir / "packets", {.type = parley::uds::seqpacket}), "uds seqpacket");
-    body(parley::tcp("127.0.0.1:" + port.text()), "tcp");
+    body(parley::tcp(port.text()), "tcp");
     body(parley::shm(name.text()), "shm");
 }
 
@@ -135,8 +135,8 @@ TEST_CASE("request: after a desk's death a caller that reconnects finds the next
             return serve(d);
         };
         child first(desk_process);
-        auto ask = parley::open_requester<question, total>(at, 20s, nullptr, {.reconnect = true})
-                       .value();
+        auto ask =
+            parley::open_requester<question, total>(at, 20s, nullptr, {.reconnect = true}).value();
         CHECK(ask.request({1, 1}).value().sum == 2);
         first.kill();
         child second(desk_process);

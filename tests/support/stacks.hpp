@@ -71,8 +71,7 @@ void packed(const std::string& name, const Policies& policies, seen& total) {
     if_legal<Way>(name + " | batched", policies | batched{.messages = 5}, total);
     if_legal<Way>(name + " | fragmented", policies | fragmented{}, total);
     if_legal<Way>(name + " | fragmented | batched",
-                  policies | fragmented{} | batched{.linger = std::chrono::milliseconds(1)},
-                  total);
+                  policies | fragmented{} | batched{.linger = std::chrono::milliseconds(1)}, total);
 }
 
 /// Every guarantee on top of `below`, a stack of what the way needs anyhow.

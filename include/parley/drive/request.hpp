@@ -116,7 +116,8 @@ private:
         if (auto r = link_->out().try_commit(std::move(l)); !r) return r;
         auto r = link_->out().flush(expired);
         unflushed_ = !r && r.error() == errc::would_block;
-        return unflushed_ ? result<void>() : r;
+        // It may have been answered already by a desk that is gone now: the source tells.
+        return unflushed_ || (!r && r.error() == condition::gone) ? result<void>() : r;
     }
     /// Waits until take_answers may have something to take.
     result<void> await(time_point until) {
