@@ -200,9 +200,19 @@ TEST_CASE("delivered: ends of other stacks refuse each other and name what they 
     const auto in = open_receiver<int>(at, exactly_once{}).value();
     diagnostics why;
     CHECK(open_sender<int>(at, at_least_once{}, 5s, &why).error() == errc::incompatible);
-    CHECK_THAT(why.text(), contains("delivery header of 14 bytes") &&
-                               contains("delivery header of 6 bytes {number u32, lag u16}"));
+    CHECK_THAT(why.text(), contains("[delivery {sender u64, number u32, lag u16} of raw i32") &&
+                               contains("[delivery {number u32, lag u16} of raw i32"));
     CHECK(open_sender<int>(at, 5s, &why).error() == errc::incompatible);
+}
+TEST_CASE("delivered: a stack that writes nothing meets an end without policies") {
+    watchdog dog("delivered: nothing written");
+    using namespace parley;
+    const temporary_directory dir;
+    const uds at(dir / "x");
+    auto in = open_receiver<int>(at).value();
+    auto out = open_sender<int>(at, when_full::drop_oldest{} | at_most_once{}).value();
+    REQUIRE(out.send(7));
+    CHECK(in.receive().value() == 7);
 }
 TEST_CASE("delivered: by uri an impossible stack is refused with the compiler's words") {
     using namespace parley;

@@ -249,13 +249,14 @@ consteval bool legal() {
 
 /// What happened so far. A side counts what it sees.
 struct counters {
-    std::uint64_t submitted = 0;   ///< messages
-    std::uint64_t dropped = 0;     ///< messages given up because it was full
-    std::uint64_t expired = 0;     ///< messages given up because they waited too long
-    std::uint64_t resent = 0;      ///< frames sent more than once
-    std::uint64_t duplicates = 0;  ///< frames that came again, or too late
-    std::uint64_t lost = 0;        ///< frames that never came
-    std::uint64_t corrupt = 0;     ///< frames, or parts of them, that were refused
+    std::uint64_t submitted = 0;     ///< messages
+    std::uint64_t dropped = 0;       ///< messages given up because it was full
+    std::uint64_t expired = 0;       ///< messages given up because they waited too long
+    std::uint64_t resent = 0;        ///< frames sent more than once
+    std::uint64_t acknowledged = 0;  ///< frames that the receiver was done with
+    std::uint64_t duplicates = 0;    ///< frames that came again, or too late
+    std::uint64_t lost = 0;          ///< frames that never came
+    std::uint64_t corrupt = 0;       ///< frames, or parts of them, that were refused
 };
 
 /// A field of a header.

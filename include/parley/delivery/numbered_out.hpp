@@ -44,7 +44,7 @@ public:
         : above_(std::move(above)),
           sender_(sender),
           how_(how),
-          room_(how.window),
+          room_(first_room),
           patience_(how.resend_after),
           base_(static_cast<std::uint32_t>(sender)),
           end_(base_) {
@@ -54,13 +54,14 @@ public:
     [[nodiscard]] bool ready(time_point now) {
         if constexpr (Plan::acknowledges) {
             on_time(now);
-            if (due_ > 0) return true;
-            if (outstanding() >= std::min(room_, how_.window)) return false;
+            const std::size_t room = std::min(room_, how_.window);
+            if (due_ > 0) return static_cast<std::size_t>(ahead(first_due(), base_)) < room;
+            if (outstanding() >= room) return false;
         }
         return above_.ready(now);
     }
     [[nodiscard]] std::size_t bound(std::size_t max, time_point now) {
-        if (due_ > 0) return own + first_due().body.size();
+        if (due_ > 0) return own + at(first_due()).body.size();
         return own + above_.bound(max - own, now);
     }
     std::size_t pull(mutable_bytes room, time_point now) {
@@ -76,8 +77,9 @@ public:
                 fresh.sent = false;
                 make_due(fresh);
             }
-            slot& s = first_due();
-            write_header(room.data(), due_number_);
+            const std::uint32_t number = first_due();
+            slot& s = at(number);
+            write_header(room.data(), number);
             if (!s.body.empty()) std::memcpy(room.data() + own, s.body.data(), s.body.size());
             resent_ += std::exchange(s.sent, true) ? 1 : 0;
             s.due = false;
@@ -98,6 +100,7 @@ public:
         if (done < 0) return;  // an older one came late
         if (static_cast<std::size_t>(done) > outstanding()) return void(++corrupt_);
         room_ = load_le<std::uint16_t>(at_next + 4);
+        acknowledged_ += static_cast<std::uint32_t>(done);
         while (base_ != next) forget(at(base_++));
         if (done > 0) {
             patience_ = how_.resend_after;
@@ -107,7 +110,7 @@ public:
     }
     /// The frames of the last connection may be lost, and whoever is there now may know nothing.
     void on_link(time_point now) requires Plan::acknowledges {
-        room_ = how_.window;
+        room_ = first_room;
         patience_ = how_.resend_after;
         send_again();
         timer_ = !Plan::loses || outstanding() == 0 ? never : now + patience_;
@@ -123,10 +126,15 @@ public:
     [[nodiscard]] outbox& queue() noexcept { return above_.queue(); }
     void count(counters& c) const noexcept {
         c.resent += resent_;
+        c.acknowledged += acknowledged_;
         c.corrupt += corrupt_;
     }
 
 private:
+    /// What is sent before the receiver said how much it takes: a connection that does not last
+    /// long enough for an answer must not swallow a whole window each time.
+    static constexpr std::size_t first_room = 16;
+
     struct slot {
         std::vector<std::byte> body;
         bool due = false;    // is to be sent
@@ -146,10 +154,10 @@ private:
         due_ -= s.due ? 1 : 0;
         s.due = false;
     }
-    slot& first_due() noexcept {
-        due_number_ = base_;
-        while (!at(due_number_).due) ++due_number_;
-        return at(due_number_);
+    [[nodiscard]] std::uint32_t first_due() noexcept {
+        std::uint32_t number = base_;
+        while (!at(number).due) ++number;
+        return number;
     }
     void send_again() noexcept {
         for (std::uint32_t n = base_; n != end_; ++n) {
@@ -196,10 +204,9 @@ private:
     duration patience_;
     time_point timer_ = never;
     std::uint32_t base_, end_;  // the oldest number not acknowledged, the next one to be given
-    std::uint32_t due_number_ = 0;
-    std::size_t due_ = 0;  // slots that are to be sent
+    std::size_t due_ = 0;       // slots that are to be sent
     std::vector<slot> slots_;
-    std::uint64_t resent_ = 0, corrupt_ = 0;
+    std::uint64_t resent_ = 0, acknowledged_ = 0, corrupt_ = 0;
 };
 
 }  // namespace delivery

@@ -238,9 +238,19 @@ private:
                 return failed;
             }
             end.reset();
-            next_call = clock::now();
-            patience = std::chrono::milliseconds(1);
+            // Whoever cuts it every time before anything is acknowledged is not called in a hurry.
+            const auto acknowledged = out->counters().acknowledged;
+            if (std::exchange(acknowledged_before, acknowledged) != acknowledged) {
+                patience = std::chrono::milliseconds(1);
+                next_call = clock::now();
+            } else {
+                be_patient();
+            }
             return {};
+        }
+        void be_patient() {
+            next_call = clock::now() + patience;
+            patience = shorter(patience * 2, std::chrono::milliseconds(200));
         }
         /// Tries to make a new connection.
         bool dial(time_point until, time_point now) {
@@ -248,8 +258,7 @@ private:
             auto made = road.open_out(until, why);
             if (!made) {
                 const error_code ec = made.error();
-                next_call = clock::now() + patience;
-                patience = shorter(patience * 2, std::chrono::milliseconds(200));
+                be_patient();
                 if (ec != condition::flow && ec != condition::gone && ec != errc::not_found &&
                     ec != errc::in_use) {
                     failed = ec;
@@ -294,6 +303,7 @@ private:
         error_code failed;
         std::unique_ptr<std::byte[]> memory;
         std::size_t capacity = 0;
+        std::uint64_t acknowledged_before = 0;
         std::size_t unread = 0;  // pumps since acknowledgements were looked for
         time_point next_call{};
         duration patience = std::chrono::milliseconds(1);

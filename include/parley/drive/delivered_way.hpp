@@ -92,12 +92,15 @@ public:
 
     delivered_way(const Address& at, const Stack& how, const message_type& type)
         : at_(detail::informed(at)), how_(how) {
-        there_ = "delivered [" + delivery::draw<Stack, promises>() + "] of ";
-        auto print = parley::detail::type_text().put(there_).put_hex(type.fingerprint);
-        const auto any = type.fingerprint == 0;
-        there_ = std::string(type.description) + ", with a delivery header of " +
-                 std::to_string(sending::header_bytes) + " bytes" + words();
-        forth = {any ? 0 : print.fingerprint(), there_, type.alignment};
+        forth = type;
+        const std::string header = words();
+        if (!header.empty()) {
+            // Ends that write the same header may meet, and one that writes none is a plain end.
+            there_ = "delivery {" + header + "} of " + std::string(type.description);
+            const auto print = parley::detail::type_text().put(header).put_hex(type.fingerprint);
+            forth.description = there_;
+            if (type.fingerprint != 0) forth.fingerprint = print.fingerprint();
+        }
         back = named_type("acknowledgements, layout 1", 8);
     }
     delivered_way(const delivered_way&) = delete;
@@ -140,9 +143,9 @@ private:
     [[nodiscard]] static std::string words() {
         std::string all;
         for (const auto& f : delivery::header<Stack, promises>()) {
-            ((all += all.empty() ? " {" : ", ") += f.name);
+            (all += all.empty() ? "" : ", ") += f.name;
         }
-        return all.empty() ? all : all + "}";
+        return all;
     }
 
     Address at_;
