@@ -22,10 +22,10 @@ inline namespace v1 {
 ///     out.close(5s).value();                       // acknowledged, all of it
 ///
 /// Both ends name the same policies (their options may differ); ends whose headers differ refuse
-/// each other by name, and a stack that writes no header meets ends without policies. What a policy promises stands at the policy; what a transport promises by
-/// itself is not written again. A stack that cannot work over its transport does not compile, and
-/// the error says what mends it; over a uri the open is refused with errc::unsupported and the same
-/// words.
+/// each other by name, and a stack that writes no header meets ends without policies. What a policy
+/// promises stands at the policy; what a transport promises by itself is not written again. A stack
+/// that cannot work over its transport does not compile, and the error says what mends it; over a
+/// uri the open is refused with errc::unsupported and the same words.
 ///
 /// A guarantee goes on over a new connection: a sender whose receiver died or was cut off keeps
 /// what is not acknowledged, calls again (at most every 200 ms), and sends it to whoever receives

@@ -37,7 +37,7 @@ inline namespace v1 {
 /// receiver's death, the messages that were not acknowledged come (again). A message is
 /// acknowledged when its receiver asks for the next one: it may rely on having been done with it.
 struct at_least_once {
-    std::size_t window = 256;  ///< frames that may be unacknowledged, up to 16384
+    std::size_t window = 64;  ///< frames that may be unacknowledged, up to 16384
     duration resend_after = std::chrono::milliseconds(20);  ///< doubled each time, up to
     duration resend_after_max = std::chrono::milliseconds(1000);
 
@@ -52,7 +52,7 @@ struct at_least_once {
 /// live, each message is handed out once. Who wants that across the death of a receiver too has to
 /// store, with the effect of a message, that it was done.
 struct exactly_once {
-    std::size_t window = 256;
+    std::size_t window = 64;
     duration resend_after = std::chrono::milliseconds(20);
     duration resend_after_max = std::chrono::milliseconds(1000);
 

@@ -61,7 +61,11 @@ public:
     [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
     [[nodiscard]] uri address() const { return source_.address(); }
     [[nodiscard]] parley::limits limits() const { return source_.limits(); }
-    [[nodiscard]] delivery::counters counters() const { return in_.side.counters(); }
+    [[nodiscard]] delivery::counters counters() const {
+        auto c = in_.side.counters();
+        if constexpr (counting_source<source>) c.lost += source_.lost();
+        return c;
+    }
 
 private:
     source source_;
