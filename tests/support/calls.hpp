@@ -112,6 +112,7 @@ private:
         auto at = calls_.begin();
         std::advance(at, static_cast<std::ptrdiff_t>(dice_.below(calls_.size())));
         const auto [id, c] = *at;
+        if (now_ >= c.until && !book_.is_settled(id)) fail("a call outlived its time");
         if (!book_.is_settled(id)) return;
         const auto r = book_.settle(id);
         calls_.erase(at);

@@ -62,7 +62,8 @@ public:
         auto c = std::make_unique<core>(at, how, request.type);
         auto end = c->road.open_out(request.until, *request.why);
         if (!end) return end.error();
-        const std::size_t most = way::sink_of(*end).limits().message_bytes_max;
+        c->below = way::sink_of(*end).limits();
+        const std::size_t most = c->below.message_bytes_max;
         c->out.emplace(how, detail::fresh_id(), most);
         if (c->out->message_bytes_max() == 0) {
             return request.why->fail(errc::unsupported,
@@ -159,11 +160,14 @@ public:
     [[nodiscard]] std::size_t unfinished() const noexcept { return core_->out->unfinished(); }
     [[nodiscard]] delivery::counters counters() const noexcept { return core_->out->counters(); }
     [[nodiscard]] parley::limits limits() const {
-        const core& c = *core_;
-        return {.message_bytes_max = c.out->message_bytes_max(),
-                .lossy = way::may_lose,
-                .pollable = false,
-                .reports_peer_loss = !way::acknowledges};
+        auto l = core_->below;
+        l.message_bytes_max = core_->out->message_bytes_max();
+        l.loans_max = 1;
+        l.in_place = false;
+        l.lossy = way::may_lose;
+        l.pollable = false;
+        l.reports_peer_loss = l.reports_peer_loss && !way::acknowledges;
+        return l;
     }
     [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
     [[nodiscard]] uri address() const { return core_->road.address(); }
@@ -299,6 +303,7 @@ private:
         delivered_way<Address, Stack> road;
         std::optional<typename way::out_end> end;
         std::optional<typename way::sending> out;
+        parley::limits below;
         diagnostics why;
         error_code failed;
         std::unique_ptr<std::byte[]> memory;

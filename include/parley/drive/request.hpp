@@ -233,9 +233,20 @@ public:
     result<void> answer(const ticket& t, rpc::header h, std::size_t n, Write write,
                         diagnostics& why) {
         member* m = find(t.caller);
-        if (m == nullptr || !m->own.book.close(t.id)) return {};
-        h.id = t.id;
+        if (m == nullptr || !m->own.book.is_open(t.id)) return {};
         auto& out = m->way.out();
+        const std::size_t most = out.limits().message_bytes_max;
+        if (rpc::header::bytes + n > most) {
+            rpc::header instead;
+            rpc::write_error(instead, errc::message_too_large);
+            (void)answer(
+                t, instead, 0, [](mutable_bytes) {}, why);
+            return why.fail(errc::message_too_large, "an answer of " + std::to_string(n) +
+                                                         " bytes; its caller takes " +
+                                                         std::to_string(most - rpc::header::bytes));
+        }
+        (void)m->own.book.close(t.id);
+        h.id = t.id;
         if (m->own.answers.empty()) {
             auto l = out.try_loan(rpc::header::bytes + n);
             if (l) {
@@ -244,7 +255,6 @@ public:
                 if (out.try_commit(std::move(*l))) flush(*m);
                 return {};
             }
-            if (l.error() == errc::message_too_large) return why.fail(l.error(), out.why().text());
             if (l.error() != errc::would_block) return {};  // it is gone: the next look tells
         }
         std::vector<std::byte> kept(rpc::header::bytes + n);

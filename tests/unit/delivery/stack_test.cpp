@@ -230,6 +230,19 @@ TEST_CASE("when_full::error refuses, block asks to wait") {
     (void)w.frames();
     CHECK(w.out.admits(w.now) == admission::taken);
 }
+TEST_CASE("when_full: who is given up is the newest, the oldest, or all but the latest") {
+    const auto kept = [](const auto& rule) {
+        bench<line, std::remove_cvref_t<decltype(rule)>> b(rule);
+        for (const auto* m : {"1", "2", "3", "4"}) b.submit(m);
+        std::string all;
+        for (const auto& f : b.frames()) all += b.feed(f);
+        CHECK(b.out.counters().dropped + all.size() / 2 == 4);
+        return all;
+    };
+    CHECK(kept(when_full::drop_newest{.messages = 2}) == "1 2 ");
+    CHECK(kept(when_full::drop_oldest{.messages = 2}) == "3 4 ");
+    CHECK(kept(when_full::latest_only{}) == "4 ");
+}
 TEST_CASE("delivery: bytes from outside change nothing but a counter") {
     const auto policies = exactly_once{} | checksum{} | fragmented{} | batched{};
     parley::random dice(3);
