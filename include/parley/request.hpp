@@ -216,8 +216,11 @@ private:
     }
     void read(const typename desk::ticket& t, bytes body, std::optional<asked<Q>>& got) {
         auto value = codec<Q>::decode(body);
-        if (!value) return void(refuse(t, value.error()));
-        got.emplace(asked<Q>{std::move(*value), t.caller, t.id, t.until});
+        if (value) {
+            got.emplace(asked<Q>{std::move(*value), t.caller, t.id, t.until});
+        } else {
+            (void)refuse(t, value.error());
+        }
     }
     result<void> refuse(const typename desk::ticket& t, error_code ec) {
         rpc::header h;

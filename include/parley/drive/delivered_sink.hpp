@@ -63,6 +63,11 @@ public:
         auto end = c->road.open_out(request.until, *request.why);
         if (!end) return end.error();
         c->below = way::sink_of(*end).limits();
+        if (c->below.lossy && way::promises.lossless) {
+            return request.why->fail(errc::unsupported,
+                                     c->road.address().text() + ": " +
+                                         std::string(sentence(delivery::fault::nothing_named)));
+        }
         const std::size_t most = c->below.message_bytes_max;
         c->out.emplace(how, detail::fresh_id(), most);
         if (c->out->message_bytes_max() == 0) {
@@ -118,13 +123,18 @@ public:
         c.out->submit(l.bytes_, clock::now());
         return {};
     }
-    /// Pushes without waiting: a message that is queued is on its way as far as its sender goes.
-    result<void> flush(time_point) {
+    /// Pushes until the transport took all that may be sent now. Where the rule for when it is full
+    /// is that messages give way, nobody waits.
+    result<void> flush(time_point until) {
         core& c = *core_;
-        if (c.failed) return c.failed;
-        if (auto r = c.pump(false); !r) return r;
-        return c.blocked ? result<void>(errc::would_block) : result<void>();
+        for (;;) {
+            if (c.failed) return c.failed;
+            if (auto r = c.pump(false); !r) return r;
+            if (!c.blocked) return {};
+            if (gives_way || !c.await_progress(until)) return errc::would_block;
+        }
     }
+    static constexpr bool queues = true;
     result<void> wait(time_point until) {
         core& c = *core_;
         for (;;) {
@@ -173,6 +183,10 @@ public:
     [[nodiscard]] uri address() const { return core_->road.address(); }
 
 private:
+    static constexpr bool gives_way = Stack::template has<when_full::drop_newest> ||
+                                      Stack::template has<when_full::drop_oldest> ||
+                                      Stack::template has<when_full::latest_only>;
+
     struct core {
         core(const Address& at, const Stack& how, const message_type& type) : road(at, how, type) {}
 

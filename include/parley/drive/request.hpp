@@ -282,6 +282,8 @@ public:
     [[nodiscard]] listener& door() noexcept { return links_.door(); }
 
 private:
+    static void nothing(mutable_bytes) noexcept {}
+
     member* find(std::uint64_t number) {
         for (const auto& m : links_.all()) {
             if (m->own.number == number && !m->gone) return m.get();

@@ -109,7 +109,7 @@ private:
 
 /// `chaotic{uds{"/run/x", {.type = uds::seqpacket}}, {.seed = 7, .drop = 100}}`. `Promises`: what a
 /// stack is told of it, when the mischief is only a cut now and then.
-template <duplex_transport Address, delivery::facts Promises = {.two_way = true}>
+template <duplex_transport Address, delivery::facts Promises = delivery::facts{.two_way = true}>
 struct chaotic {
     Address at;
     mischief how = {};
