@@ -239,8 +239,7 @@ public:
         if (rpc::header::bytes + n > most) {
             rpc::header instead;
             rpc::write_error(instead, errc::message_too_large);
-            (void)answer(
-                t, instead, 0, [](mutable_bytes) {}, why);
+            (void)answer(t, instead, 0, &nothing, why);
             return why.fail(errc::message_too_large, "an answer of " + std::to_string(n) +
                                                          " bytes; its caller takes " +
                                                          std::to_string(most - rpc::header::bytes));
