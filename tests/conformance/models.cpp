@@ -182,7 +182,7 @@ std::vector<model> delivered_models() {
                     }),
             by_name("delivered over shm", [over](const std::string& n, directory&) {
                 return over(parley::shm(n, small_segment()),
-                            parley::fragmented{.message_bytes_max = 300'000} |
+                            parley::fragmented{.message_bytes_max = 100'000} |
                                 parley::when_full::block{.messages = 4});
             })};
 }

@@ -39,7 +39,9 @@ class delivered_inlet {
 
 public:
     delivered_inlet(source s, const Stack& how)
-        : source_(std::move(s)), in_(typename way::receiving(how)) {}
+        : source_(std::move(s)),
+          in_(typename way::receiving(how)),
+          message_bytes_max_(way::message_bytes_max(how, source_.limits().message_bytes_max)) {}
 
     result<bytes> next(diagnostics& why) {
         for (;;) {
@@ -56,11 +58,16 @@ public:
             in_.side.on_frame(in_.frame->bytes());
         }
     }
-    result<void> wait(time_point until) { return source_.wait(until); }
+    /// A frame that is still here may hold further messages: next() tells.
+    result<void> wait(time_point until) { return in_.frame ? result<void>() : source_.wait(until); }
     result<void> close(time_point until) { return source_.close(until); }
     [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
     [[nodiscard]] uri address() const { return source_.address(); }
-    [[nodiscard]] parley::limits limits() const { return source_.limits(); }
+    [[nodiscard]] parley::limits limits() const {
+        auto l = source_.limits();
+        l.message_bytes_max = message_bytes_max_;
+        return l;
+    }
     [[nodiscard]] delivery::counters counters() const {
         auto c = in_.side.counters();
         if constexpr (counting_source<source>) c.lost += source_.lost();
@@ -70,6 +77,7 @@ public:
 private:
     source source_;
     detail::inbound<typename way::receiving, typename source::view> in_;
+    std::size_t message_bytes_max_;
 };
 
 /// Over links: each sender has a link and a receiving side of its own. Under exactly_once the side
@@ -141,8 +149,7 @@ public:
 private:
     [[nodiscard]] const listener& door() const { return const_cast<links&>(links_).door(); }
     inbound welcome(link& l) {
-        const std::size_t most = l.in().limits().message_bytes_max;
-        message_bytes_max_ = typename way::sending(how_, 0, most).message_bytes_max();
+        message_bytes_max_ = way::message_bytes_max(how_, l.in().limits().message_bytes_max);
         return inbound(receiving(how_));
     }
     static void add(delivery::counters& to, const delivery::counters& c) {

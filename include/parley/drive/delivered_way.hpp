@@ -106,6 +106,11 @@ public:
     delivered_way(const delivered_way&) = delete;
     delivered_way& operator=(const delivered_way&) = delete;
 
+    /// The longest message, where the transport's longest is `frame_bytes_max`.
+    [[nodiscard]] static std::size_t message_bytes_max(const Stack& how,
+                                                       std::size_t frame_bytes_max) {
+        return sending(how, 0, frame_bytes_max).message_bytes_max();
+    }
     [[nodiscard]] result<out_end> open_out(time_point until, diagnostics& why) const {
         if constexpr (links) {
             return at_.open_link({forth, back, until, &why});
