@@ -110,6 +110,7 @@ public:
             rest_ = *body;
         }
     }
+    [[nodiscard]] bool has_more() const noexcept { return !rest_.empty() || below_.has_more(); }
     [[nodiscard]] auto& bottom() noexcept { return below_.bottom(); }
     [[nodiscard]] const auto& bottom() const noexcept { return below_.bottom(); }
     void count(counters& c) const noexcept {

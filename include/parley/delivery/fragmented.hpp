@@ -114,6 +114,7 @@ public:
         }
         return std::nullopt;
     }
+    [[nodiscard]] bool has_more() const noexcept { return below_.has_more(); }
     [[nodiscard]] auto& bottom() noexcept { return below_.bottom(); }
     [[nodiscard]] const auto& bottom() const noexcept { return below_.bottom(); }
     void count(counters& c) const noexcept {

@@ -214,6 +214,8 @@ public:
         inside_.on_frame(f);
     }
     [[nodiscard]] std::optional<bytes> next() { return inside_.next(); }
+    /// Whether next() may have something, without a further frame.
+    [[nodiscard]] bool has_more() const noexcept { return inside_.has_more(); }
 
     [[nodiscard]] std::size_t wants(bool quiet) const noexcept {
         if constexpr (todo::acknowledges) {

@@ -19,6 +19,7 @@ class plain_in {
 public:
     void on_frame(bytes f) noexcept { frame_ = f; }
     [[nodiscard]] std::optional<bytes> next() noexcept { return std::exchange(frame_, {}); }
+    [[nodiscard]] bool has_more() const noexcept { return frame_.has_value(); }
     [[nodiscard]] plain_in& bottom() noexcept { return *this; }
     [[nodiscard]] const plain_in& bottom() const noexcept { return *this; }
     void count(counters&) const noexcept {}
@@ -67,6 +68,7 @@ public:
         body_ = f.subspan(name + 4);
     }
     [[nodiscard]] std::optional<bytes> next() noexcept { return std::exchange(body_, {}); }
+    [[nodiscard]] bool has_more() const noexcept { return body_.has_value(); }
     void on_link() noexcept {
         if (!Plan::names_sender) started_ = false;
     }
@@ -132,6 +134,12 @@ public:
         return bytes(at(next_).body);
     }
 
+    /// Whether next() may have something.
+    [[nodiscard]] bool has_more() const noexcept {
+        const std::uint32_t after = handed_out_ && current_ == next_ ? next_ + 1 : next_;
+        return arrived_ || (Plan::in_order && at(after).is == state::early);
+    }
+
     /// A connection of a sender that may be another one.
     void on_link() noexcept {
         due_ = started_;
@@ -180,6 +188,9 @@ private:
     };
 
     [[nodiscard]] slot& at(std::uint32_t number) noexcept {
+        return slots_[number & (slots_.size() - 1)];
+    }
+    [[nodiscard]] const slot& at(std::uint32_t number) const noexcept {
         return slots_[number & (slots_.size() - 1)];
     }
     void begin(std::uint32_t base) noexcept {

@@ -58,8 +58,12 @@ public:
             in_.side.on_frame(in_.frame->bytes());
         }
     }
-    /// A frame that is still here may hold further messages: next() tells.
-    result<void> wait(time_point until) { return in_.frame ? result<void>() : source_.wait(until); }
+    /// `borrowed`: a message of the frame is still looked at.
+    result<void> wait(time_point until, bool borrowed) {
+        if (in_.side.has_more()) return {};
+        if (!borrowed) in_.frame.reset();
+        return source_.wait(until);
+    }
     result<void> close(time_point until) { return source_.close(until); }
     [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
     [[nodiscard]] uri address() const { return source_.address(); }
@@ -117,7 +121,8 @@ public:
             return errc::would_block;
         }
     }
-    result<void> wait(time_point until) {
+    /// It may return early: what try_receive says then costs no system call.
+    result<void> wait(time_point until, bool) {
         for (const auto& m : links_.all()) {
             if (m->ready) return {};
         }
@@ -273,7 +278,7 @@ public:
         return view(&c.borrowed, *m);
     }
     result<void> wait(time_point until) {
-        return core_->closed ? result<void>() : core_->in.wait(until);
+        return core_->closed ? result<void>() : core_->in.wait(until, core_->borrowed);
     }
     result<int> pollable() { return errc::unsupported; }
     result<void> close(time_point until) {
