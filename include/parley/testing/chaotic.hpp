@@ -82,7 +82,7 @@ public:
         auto l = real_.limits();
         l.message_bytes_max = std::min<std::size_t>(l.message_bytes_max, 1024);
         l.loans_max = 1;
-        l.lossy = true;
+        l.lossy = how_.drop + how_.duplicate + how_.damage + how_.disorder > 0;
         return l;
     }
     [[nodiscard]] const diagnostics& why() const { return real_.why(); }
