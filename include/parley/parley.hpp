@@ -15,6 +15,8 @@
 #include <parley/base/uri.hpp>
 #include <parley/channel.hpp>
 #include <parley/codec/codec.hpp>
+#include <parley/delivered.hpp>
+#include <parley/request.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>
 #include <parley/transport/duplex_pair.hpp>

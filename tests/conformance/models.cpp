@@ -3,6 +3,7 @@
 #include "conformance/meeting.hpp"
 #include "conformance/transport.hpp"
 
+#include <parley/delivered.hpp>
 #include <parley/testing/archetypes.hpp>
 #include <parley/testing/faulty.hpp>
 #include <parley/transport/boost_mq.hpp>
@@ -183,14 +184,33 @@ std::vector<model> stored_models() {
             })};
 }
 
+/// Stacks of delivery policies: what stands on a transport has to be one.
+std::vector<model> delivered_models() {
+    const auto over = [](auto at, const auto& policies) {
+        const auto how = parley::delivery::as_stack(policies);
+        return parley::delivered<decltype(at), std::remove_cvref_t<decltype(how)>>{at, how};
+    };
+    return {by_name("delivered over uds",
+                    [over](const std::string& n, directory& d) {
+                        return over(socket_file<parley::uds::stream>(n, d),
+                                    parley::batched{.messages = 4} |
+                                        parley::when_full::block{.messages = 8});
+                    }),
+            by_name("delivered over shm", [over](const std::string& n, directory&) {
+                return over(parley::shm(n, small_segment()),
+                            parley::fragmented{.message_bytes_max = 100'000} |
+                                parley::when_full::block{.messages = 4});
+            })};
+}
+
 /// What tests leave out or make short.
 void mark(std::vector<model>& all) {
     for (auto& m : all) {
         // What is opened by descriptor belongs to this process from the start.
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
         m.steady = m.name != "file, rotating";  // each file that it makes has a name
-        for (const char* part :
-             {"rotating", "faulty", "by uri", "by descriptor", "directory", "abstract", "IPv6"}) {
+        for (const char* part : {"rotating", "faulty", "by uri", "by descriptor", "directory",
+                                 "abstract", "IPv6", "delivered"}) {
             m.variation |= m.name.find(part) != std::string::npos;
         }
     }
@@ -251,6 +271,7 @@ std::vector<model> all_models() {
     };
     for (auto& m : network_models()) all.push_back(std::move(m));
     for (auto& m : stored_models()) all.push_back(std::move(m));
+    for (auto& m : delivered_models()) all.push_back(std::move(m));
     mark(all);
     return all;
 }

@@ -4,13 +4,13 @@
 BEGIN {
     layer["base"] = 0
     layer["detail"] = 1; layer["shm"] = 1
-    split("transport codec delivery group store filter wire", models, " ")
+    split("transport codec delivery group rpc store filter wire", models, " ")
     for (i in models) layer[models[i]] = 3
     layer["drive"] = 4
     nouns = 5
     beside = 9  # testing/ may include everything and is included by nothing else
     layer["testing"] = beside
-    sans_io["delivery"]; sans_io["group"]; sans_io["wire"]
+    sans_io["delivery"]; sans_io["group"]; sans_io["rpc"]; sans_io["wire"]
     n = split("thread mutex shared_mutex condition_variable future ctime csignal iostream fstream " \
               "filesystem random semaphore latch barrier stop_token", list, " ")
     for (i = 1; i <= n; i++) impure["<" list[i] ">"]

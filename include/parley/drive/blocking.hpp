@@ -40,6 +40,12 @@ template <sink S>
     return l;
 }
 
+/// A sink that queues by itself and pushes on with each call: a send need not wait for it.
+template <class S>
+concept queueing_sink = requires {
+    requires bool(S::queues);
+};
+
 /// Commits and pushes. The message is the transport's once it is committed: that it still lies in
 /// this process when the deadline passes is no error.
 template <sink S>
@@ -47,7 +53,7 @@ template <sink S>
                                                              deadline& d) {
     if (auto r = s.try_commit(std::move(l)); !r) [[unlikely]]
         return r;
-    auto r = s.flush(d.is_try() ? expired : d.at());
+    auto r = s.flush(queueing_sink<S> || d.is_try() ? expired : d.at());
     if (!r && r.error() == errc::would_block) [[unlikely]]
         return {};
     return r;

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+// Both sides of a stack, put together from its policies: only those parts that the stack needs over
+// its way are there.
+#pragma once
+
+#include <parley/delivery/numbered_in.hpp>
+#include <parley/delivery/numbered_out.hpp>
+
+#include <string>
+#include <type_traits>
+
+namespace parley {
+inline namespace v1 {
+namespace delivery {
+namespace detail {
+
+template <class Stack, facts Way>
+[[nodiscard]] auto make_out(const Stack& s, std::uint64_t sender) {
+    using todo = plan<Stack, Way>;
+    const auto parts = [&] {
+        if constexpr (todo::in_parts) {
+            return fragmented_out<outbox, todo::names_parts>(outbox(s), sender);
+        } else {
+            return outbox(s);
+        }
+    };
+    const auto batches = [&] {
+        if constexpr (todo::batches) {
+            return batched_out<decltype(parts())>(parts(), s.template get<batched>());
+        } else {
+            return parts();
+        }
+    };
+    using above = decltype(batches());
+    if constexpr (todo::promise == guarantee::none) {
+        return batches();
+    } else if constexpr (todo::promise == guarantee::exactly_once) {
+        return numbered_out<above, todo>(batches(), sender,
+                                         numbering::of(s.template get<exactly_once>()));
+    } else {
+        return numbered_out<above, todo>(batches(), sender,
+                                         numbering::of(s.template get<at_least_once>()));
+    }
+}
+
+template <class Stack, facts Way>
+[[nodiscard]] auto make_in(const Stack& s) {
+    using todo = plan<Stack, Way>;
+    const auto guarantee = [&] {
+        if constexpr (todo::promise == guarantee::none) {
+            return plain_in();
+        } else if constexpr (todo::promise == guarantee::at_most_once) {
+            return newest_in<todo>();
+        } else if constexpr (todo::promise == guarantee::exactly_once) {
+            return numbered_in<todo>(numbering::of(s.template get<exactly_once>()));
+        } else {
+            return numbered_in<todo>(numbering::of(s.template get<at_least_once>()));
+        }
+    };
+    const auto batches = [&] {
+        if constexpr (todo::batches) {
+            return batched_in<decltype(guarantee())>(guarantee());
+        } else {
+            return guarantee();
+        }
+    };
+    if constexpr (todo::in_parts) {
+        return fragmented_in<decltype(batches()), todo::names_parts>(batches(),
+                                                                     s.template get<fragmented>());
+    } else {
+        return batches();
+    }
+}
+
+}  // namespace detail
+
+/// The sending side of a stack over a way; see delivery.hpp.
+///
+///     auto out = delivery::sending<Stack, way>(at_least_once{} | checksum{}, sender, 1400);
+///     if (out.admits(m.size(), now) == admission::taken) out.submit(m, now);
+///     while (auto n = out.wants(now)) send(buffer.first(out.transmit(buffer.first(n), now)));
+///
+/// `sender` is a number that no other sender has. Copyable; one thread at a time.
+template <class Stack, facts Way>
+class sending {
+    static_assert(legal<Stack, Way>());
+    using todo = plan<Stack, Way>;
+    using inside = decltype(detail::make_out<Stack, Way>(std::declval<Stack>(), 0));
+    static constexpr std::size_t seal_bytes = todo::sealed ? 4 : 0;
+
+public:
+    /// What the policies put in front of a message, in one frame of its own.
+    static constexpr std::size_t header_bytes = seal_bytes + inside::header_bytes;
+
+    sending(const Stack& s, std::uint64_t sender, std::size_t frame_bytes_max)
+        : inside_(detail::make_out<Stack, Way>(s, sender)),
+          frame_bytes_max_(frame_bytes_max),
+          message_bytes_max_(frame_bytes_max - std::min(frame_bytes_max, header_bytes)) {
+        if constexpr (todo::in_parts) {
+            if (message_bytes_max_ > 0)
+                message_bytes_max_ = s.template get<fragmented>().message_bytes_max;
+        }
+    }
+
+    /// The longest message; 0 if the transport's are too short for the headers alone.
+    [[nodiscard]] std::size_t message_bytes_max() const noexcept { return message_bytes_max_; }
+    [[nodiscard]] admission admits(time_point now) { return inside_.queue().admits(now); }
+    void submit(bytes m, time_point now) { inside_.queue().submit(m, now); }
+
+    [[nodiscard]] std::size_t wants(time_point now) {
+        if (!inside_.ready(now)) return 0;
+        return seal_bytes + inside_.bound(frame_bytes_max_ - seal_bytes, now);
+    }
+    std::size_t transmit(mutable_bytes room, time_point now) {
+        const std::size_t n = seal_bytes + inside_.pull(room.subspan(seal_bytes), now);
+        if constexpr (todo::sealed) seal(room.first(n));
+        return n;
+    }
+    void on_frame(bytes f, time_point now) {
+        if constexpr (todo::sealed) {
+            const auto whole = unseal(f);
+            if (!whole) return void(++corrupt_);
+            f = *whole;
+        }
+        if constexpr (todo::acknowledges) inside_.on_frame(f, now);
+    }
+    void on_link(time_point now) {
+        if constexpr (todo::acknowledges) inside_.on_link(now);
+    }
+    /// What waits for company in a batch waits no longer.
+    void hurry() {
+        if constexpr (todo::batches) packer().hurry();
+    }
+    [[nodiscard]] time_point next_deadline() const noexcept {
+        time_point at = never;
+        if constexpr (todo::batches) at = packer().next_deadline();
+        if constexpr (todo::acknowledges) {
+            // A batch that is full of time waits for room, which an acknowledgement brings.
+            at = earlier(at, inside_.next_deadline());
+        }
+        return at;
+    }
+    [[nodiscard]] bool idle() const noexcept { return unfinished() == 0; }
+    /// Messages that wait, and frames that are not acknowledged.
+    [[nodiscard]] std::size_t unfinished() const noexcept {
+        return inside_.queue().size() + outstanding();
+    }
+    [[nodiscard]] delivery::counters counters() const noexcept {
+        delivery::counters c;
+        inside_.queue().count(c);
+        if constexpr (todo::promise != guarantee::none) inside_.count(c);
+        c.corrupt += corrupt_;
+        return c;
+    }
+
+    template <class Add>
+    static constexpr void fields(Add&& add) {
+        if constexpr (todo::sealed) add(field{"crc u32", 4});
+        inside::fields(add);
+    }
+    template <class Add>
+    static constexpr void fields_back(Add&& add) {
+        if constexpr (todo::acknowledges) {
+            if constexpr (todo::sealed) add(field{"crc u32", 4});
+            inside::fields_back(add);
+        }
+    }
+
+private:
+    [[nodiscard]] std::size_t outstanding() const noexcept {
+        if constexpr (todo::acknowledges) {
+            return inside_.outstanding();
+        } else {
+            return 0;
+        }
+    }
+    [[nodiscard]] auto& packer() noexcept {
+        if constexpr (todo::promise == guarantee::none) {
+            return inside_;
+        } else {
+            return inside_.above();
+        }
+    }
+    [[nodiscard]] const auto& packer() const noexcept {
+        return const_cast<sending*>(this)->packer();
+    }
+
+    inside inside_;
+    std::size_t frame_bytes_max_, message_bytes_max_;
+    std::uint64_t corrupt_ = 0;
+};
+
+/// The receiving side of a stack over a way; see delivery.hpp.
+///
+///     in.on_frame(frame);
+///     while (auto m = in.next()) use(*m);
+///     if (auto n = in.wants(true)) send_back(buffer.first(in.transmit(buffer.first(n))));
+template <class Stack, facts Way>
+class receiving {
+    static_assert(legal<Stack, Way>());
+    using todo = plan<Stack, Way>;
+    using inside = decltype(detail::make_in<Stack, Way>(std::declval<Stack>()));
+    static constexpr std::size_t seal_bytes = todo::sealed ? 4 : 0;
+
+public:
+    explicit receiving(const Stack& s) : inside_(detail::make_in<Stack, Way>(s)) {}
+
+    void on_frame(bytes f) {
+        if constexpr (todo::sealed) {
+            const auto whole = unseal(f);
+            if (!whole) return void(++corrupt_);
+            f = *whole;
+        }
+        inside_.on_frame(f);
+    }
+    [[nodiscard]] std::optional<bytes> next() { return inside_.next(); }
+    /// Whether next() may have something, without a further frame.
+    [[nodiscard]] bool has_more() const noexcept { return inside_.has_more(); }
+
+    [[nodiscard]] std::size_t wants(bool quiet) const noexcept {
+        if constexpr (todo::acknowledges) {
+            if (bottom().owes(quiet)) return back_bytes;
+        }
+        return 0;
+    }
+    std::size_t transmit([[maybe_unused]] mutable_bytes room) noexcept {
+        if constexpr (todo::acknowledges) {
+            bottom().acknowledge(room.subspan(seal_bytes));
+            if constexpr (todo::sealed) seal(room.first(back_bytes));
+            return back_bytes;
+        } else {
+            return 0;
+        }
+    }
+    /// A new connection of whoever sends.
+    void on_link() noexcept {
+        if constexpr (todo::promise != guarantee::none) bottom().on_link();
+    }
+    /// Under exactly_once: whose messages these are, and whose frame that is; 0: nobody's.
+    [[nodiscard]] std::uint64_t sender() const noexcept {
+        if constexpr (remembers) {
+            return bottom().sender();
+        } else {
+            return 0;
+        }
+    }
+    [[nodiscard]] static std::uint64_t sender_of(bytes f) noexcept {
+        if constexpr (remembers) {
+            if (f.size() < seal_bytes) return 0;
+            return std::remove_cvref_t<decltype(std::declval<receiving&>().bottom())>::sender_of(
+                f.subspan(seal_bytes));
+        } else {
+            return 0;
+        }
+    }
+    /// What came of a sender is known again after a new connection.
+    static constexpr bool remembers = todo::promise == guarantee::exactly_once;
+
+    [[nodiscard]] delivery::counters counters() const noexcept {
+        delivery::counters c;
+        inside_.count(c);
+        c.corrupt += corrupt_;
+        return c;
+    }
+
+private:
+    static constexpr std::size_t back_bytes = seal_bytes + (todo::names_sender ? 8 : 0) + 14;
+
+    [[nodiscard]] auto& bottom() noexcept { return inside_.bottom(); }
+    [[nodiscard]] const auto& bottom() const noexcept { return inside_.bottom(); }
+
+    inside inside_;
+    std::uint64_t corrupt_ = 0;
+};
+
+}  // namespace delivery
+}  // namespace v1
+}  // namespace parley

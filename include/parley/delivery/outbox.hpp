@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+// What waits to be sent: a bounded queue, and the rules for who has to leave it.
+#pragma once
+
+#include <parley/delivery/delivery.hpp>
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace parley {
+inline namespace v1 {
+
+/// What happens to a message when `messages` wait already because the transport, or the other side,
+/// takes no more. Every message that is given up is counted: `counters().dropped`.
+namespace when_full {
+
+/// The sender waits; without a rule this one holds.
+struct block {
+    std::size_t messages = 64;
+    static constexpr delivery::terms terms{delivery::role::admission, {}, {}};
+    friend bool operator==(const block&, const block&) = default;
+};
+/// The sender is told at once: errc::out_of_resources.
+struct error {
+    std::size_t messages = 64;
+    static constexpr delivery::terms terms{delivery::role::admission, {}, {}};
+    friend bool operator==(const error&, const error&) = default;
+};
+/// The new message is given up.
+struct drop_newest {
+    std::size_t messages = 64;
+    static constexpr delivery::terms terms{delivery::role::admission, {}, {}, false, true};
+    friend bool operator==(const drop_newest&, const drop_newest&) = default;
+};
+/// The message that waited longest is given up.
+struct drop_oldest {
+    std::size_t messages = 64;
+    static constexpr delivery::terms terms{delivery::role::admission, {}, {}, false, true};
+    friend bool operator==(const drop_oldest&, const drop_oldest&) = default;
+};
+/// Only the newest message waits: each replaces the one before it.
+struct latest_only {
+    static constexpr std::size_t messages = 1;
+    static constexpr delivery::terms terms{delivery::role::admission, {}, {}, false, true};
+    friend bool operator==(const latest_only&, const latest_only&) = default;
+};
+
+}  // namespace when_full
+
+/// A message that waited so long is given up and counted (`counters().expired`), not sent. Once it
+/// was numbered under a guarantee it is kept like any other.
+struct expires_after {
+    duration after = std::chrono::seconds(1);
+    static constexpr delivery::terms terms{delivery::role::expiry, {}, {}};
+    friend bool operator==(const expires_after&, const expires_after&) = default;
+};
+
+namespace delivery {
+
+/// Whether a message may be submitted.
+enum class admission : std::uint8_t { taken, wait, refused };
+
+/// The queue at the top of a sending side. `pin` keeps the first message from being given up while
+/// parts of it are on their way.
+class outbox {
+public:
+    enum class rule : std::uint8_t { block, error, drop_newest, drop_oldest };
+
+    template <class Stack>
+    explicit outbox(const Stack& s) : after_(s.template get<expires_after>().after) {
+        expires_ = Stack::template has<expires_after>;
+        using namespace when_full;
+        capacity_ = s.template get<block>().messages;
+        const auto choose = [&]<class P>(std::type_identity<P>, rule r) {
+            if constexpr (Stack::template has<P>) {
+                rule_ = r;
+                capacity_ = s.template get<P>().messages;
+            }
+        };
+        choose(std::type_identity<block>{}, rule::block);
+        choose(std::type_identity<error>{}, rule::error);
+        choose(std::type_identity<drop_newest>{}, rule::drop_newest);
+        choose(std::type_identity<drop_oldest>{}, rule::drop_oldest);
+        choose(std::type_identity<latest_only>{}, rule::drop_oldest);
+        if (capacity_ == 0) capacity_ = 1;
+        slots_.resize(capacity_ + 1);  // one more for a message that is pinned
+    }
+
+    [[nodiscard]] admission admits(time_point now) {
+        drop_expired(now);
+        if (!is_full() || rule_ == rule::drop_newest || rule_ == rule::drop_oldest) {
+            return admission::taken;
+        }
+        return rule_ == rule::block ? admission::wait : admission::refused;
+    }
+    void submit(bytes m, time_point now) {
+        ++submitted_;
+        if (is_full()) {
+            ++dropped_;
+            if (rule_ == rule::drop_newest) return;
+            drop_first();
+        }
+        slot& s = at(size_++);
+        s.body.assign(m.begin(), m.end());
+        s.since = now;
+    }
+
+    [[nodiscard]] bool ready(time_point now) {
+        drop_expired(now);
+        return size_ > 0;
+    }
+    /// What the next pull writes into as much room as there may be.
+    [[nodiscard]] std::size_t bound(std::size_t, time_point) const noexcept {
+        return slots_[head_].body.size();
+    }
+    std::size_t pull(mutable_bytes room, time_point) {
+        const bytes m = front();
+        if (!m.empty()) std::memcpy(room.data(), m.data(), m.size());
+        pop();
+        return m.size();
+    }
+
+    [[nodiscard]] bytes front() const noexcept { return slots_[head_].body; }
+    [[nodiscard]] time_point front_since() const noexcept { return slots_[head_].since; }
+    void pin() noexcept { pinned_ = true; }
+    void pop() noexcept {
+        pinned_ = false;
+        head_ = (head_ + 1) % slots_.size();
+        --size_;
+    }
+    [[nodiscard]] outbox& queue() noexcept { return *this; }
+    [[nodiscard]] const outbox& queue() const noexcept { return *this; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    [[nodiscard]] bool is_empty() const noexcept { return size_ == 0; }
+
+    void count(counters& c) const noexcept {
+        c.submitted += submitted_;
+        c.dropped += dropped_;
+        c.expired += expired_;
+    }
+    static constexpr std::size_t header_bytes = 0;
+    template <class Add>
+    static constexpr void fields(Add&&) {}
+
+private:
+    struct slot {
+        std::vector<std::byte> body;
+        time_point since{};
+    };
+
+    [[nodiscard]] slot& at(std::size_t i) noexcept { return slots_[(head_ + i) % slots_.size()]; }
+    [[nodiscard]] bool is_full() const noexcept { return size_ - (pinned_ ? 1 : 0) >= capacity_; }
+    void drop_first() noexcept {
+        if (pinned_) std::swap(at(0), at(1));
+        const bool pinned = pinned_;
+        pop();
+        pinned_ = pinned;
+    }
+    void drop_expired(time_point now) noexcept {
+        if (!expires_) return;
+        for (const std::size_t kept = pinned_ ? 1 : 0; size_ > kept; ++expired_) {
+            if (now - at(kept).since < after_) break;
+            drop_first();
+        }
+    }
+
+    std::vector<slot> slots_;
+    std::size_t capacity_ = 0, head_ = 0, size_ = 0;
+    rule rule_ = rule::block;
+    bool pinned_ = false;
+    bool expires_ = false;
+    duration after_;
+    std::uint64_t submitted_ = 0, dropped_ = 0, expired_ = 0;
+};
+
+}  // namespace delivery
+}  // namespace v1
+}  // namespace parley

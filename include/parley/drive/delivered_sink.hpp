@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: MIT
+// The sink of a delivery stack over a transport: pushes what its sending side wants, brings back
+// what comes, and makes a new connection where a guarantee outlives the old one.
+#pragma once
+
+#include <parley/base/assert.hpp>
+#include <parley/detail/posix.hpp>
+#include <parley/drive/delivered_way.hpp>
+#include <parley/drive/link_set.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace parley {
+inline namespace v1 {
+namespace drive {
+
+/// A sink as transport.hpp says, with one loan at a time, which lies in this process until it is
+/// committed. Nobody runs in the background: what does not fit, and what is to be sent again, is
+/// sent by the next call (a send, flush, wait, close).
+template <class Address, class Stack>
+class delivered_sink {
+    struct core;
+    using way = delivered_way<Address, Stack>;
+
+public:
+    class loan {
+    public:
+        loan(loan&& other) noexcept
+            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
+        loan& operator=(loan&& other) noexcept {
+            give_back();
+            core_ = std::exchange(other.core_, nullptr);
+            bytes_ = other.bytes_;
+            return *this;
+        }
+        ~loan() { give_back(); }
+
+        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
+        void shrink(std::size_t n) noexcept {
+            PARLEY_ASSERT(n <= bytes_.size());
+            bytes_ = bytes_.first(n);
+        }
+
+    private:
+        friend delivered_sink;
+        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) { c->loaned = true; }
+        void give_back() noexcept {
+            if (core_ != nullptr) core_->loaned = false;
+            core_ = nullptr;
+        }
+
+        core* core_;
+        mutable_bytes bytes_;
+    };
+
+    /// Opens the way and takes the stack over it.
+    [[nodiscard]] static result<delivered_sink> open(const Address& at, const Stack& how,
+                                                     const open_request& request) {
+        auto c = std::make_unique<core>(at, how, request.type);
+        auto end = c->road.open_out(request.until, *request.why);
+        if (!end) return end.error();
+        c->below = way::sink_of(*end).limits();
+        if (c->below.lossy && way::promises.lossless) {
+            return request.why->fail(errc::unsupported,
+                                     c->road.address().text() + ": " +
+                                         std::string(sentence(delivery::fault::nothing_named)));
+        }
+        const std::size_t most = c->below.message_bytes_max;
+        c->out.emplace(how, detail::fresh_id(), most);
+        if (c->out->message_bytes_max() == 0) {
+            return request.why->fail(errc::unsupported,
+                                     c->road.address().text() + " takes messages of at most " +
+                                         std::to_string(most) +
+                                         " bytes, less than the headers of this delivery stack");
+        }
+        c->end.emplace(std::move(*end));
+        return delivered_sink(std::move(c));
+    }
+    delivered_sink(delivered_sink&&) noexcept = default;
+    delivered_sink& operator=(delivered_sink&& other) noexcept {
+        if (this != &other) {
+            if (core_) (void)close(clock::now() + linger);
+            core_ = std::move(other.core_);
+        }
+        return *this;
+    }
+    /// Closes; what is not delivered within `linger` is given up. Call close(deadline) to decide.
+    ~delivered_sink() {
+        if (core_) (void)close(clock::now() + linger);
+    }
+    static constexpr duration linger = std::chrono::seconds(1);
+
+    result<loan> try_loan(std::size_t n) {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (n > c.out->message_bytes_max()) {
+            return c.why.fail(errc::message_too_large,
+                              "a message of " + std::to_string(n) + " bytes; this delivery over " +
+                                  address().text() + " takes at most " +
+                                  std::to_string(c.out->message_bytes_max()));
+        }
+        if (c.loaned) {
+            return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
+        }
+        auto verdict = c.out->admits(clock::now());
+        if (verdict != delivery::admission::taken) {
+            if (auto r = c.pump(true); !r) return r.error();
+            verdict = c.out->admits(clock::now());
+        }
+        if (verdict == delivery::admission::wait) return errc::would_block;
+        if (verdict == delivery::admission::refused) {
+            return c.why.fail(errc::out_of_resources,
+                              "as many messages wait as when_full::error allows");
+        }
+        return loan(&c, mutable_bytes(c.room_for(n), n));
+    }
+    result<void> try_commit(loan l) {
+        core& c = *core_;
+        PARLEY_ASSERT(l.core_ == &c);
+        c.out->submit(l.bytes_, clock::now());
+        return {};
+    }
+    /// Pushes until the transport took all that may be sent now. Where the rule for when it is full
+    /// is that messages give way, nobody waits.
+    result<void> flush(time_point until) {
+        core& c = *core_;
+        for (;;) {
+            if (c.failed) return c.failed;
+            if (auto r = c.pump(false); !r) return r;
+            if (!c.blocked) return {};
+            if (gives_way || !c.await_progress(until)) return errc::would_block;
+        }
+    }
+    static constexpr bool queues = true;
+    result<void> wait(time_point until) {
+        core& c = *core_;
+        for (;;) {
+            if (c.failed) return c.failed;
+            if (auto r = c.pump(true); !r) return r;
+            if (c.out->admits(clock::now()) != delivery::admission::wait) return {};
+            if (auto r = c.await_progress(until); !r) return r;
+        }
+    }
+    result<int> pollable() { return errc::unsupported; }
+
+    /// Waits until everything is sent and, under a guarantee, acknowledged; then says goodbye.
+    /// Errors: timed_out: something is left, close again; those of the transport, with the number
+    /// of messages that were not delivered in why().
+    result<void> close(time_point until) {
+        core& c = *core_;
+        while (!c.failed) {
+            c.out->hurry();
+            if (auto r = c.pump(true); !r) break;
+            if (c.out->idle() && !c.blocked) {
+                auto r = c.road.close_out(*c.end, until);
+                if (!r && r.error() == errc::timed_out) return r;
+                c.end.reset();
+                c.failed = errc::closed;
+                return r;
+            }
+            if (auto r = c.await_progress(until); !r && r.error() == errc::timed_out) return r;
+        }
+        return c.failed == errc::closed && !c.end ? result<void>() : c.failed;
+    }
+
+    /// Messages that wait, and frames that are not yet acknowledged.
+    [[nodiscard]] std::size_t unfinished() const noexcept { return core_->out->unfinished(); }
+    [[nodiscard]] delivery::counters counters() const noexcept { return core_->out->counters(); }
+    [[nodiscard]] parley::limits limits() const {
+        auto l = core_->below;
+        l.message_bytes_max = core_->out->message_bytes_max();
+        l.loans_max = 1;
+        l.in_place = false;
+        l.lossy = way::may_lose;
+        l.pollable = false;
+        l.reports_peer_loss = l.reports_peer_loss && !way::acknowledges;
+        return l;
+    }
+    [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
+    [[nodiscard]] uri address() const { return core_->road.address(); }
+
+private:
+    static constexpr bool gives_way = Stack::template has<when_full::drop_newest> ||
+                                      Stack::template has<when_full::drop_oldest> ||
+                                      Stack::template has<when_full::latest_only>;
+
+    struct core {
+        core(const Address& at, const Stack& how, const message_type& type) : road(at, how, type) {}
+
+        std::byte* room_for(std::size_t n) {
+            if (n > capacity || !memory) {
+                capacity = std::max<std::size_t>(n, 2 * capacity);
+                memory = std::make_unique_for_overwrite<std::byte[]>(capacity + 64);
+            }
+            const auto odd = reinterpret_cast<std::uintptr_t>(memory.get()) % 64;
+            return memory.get() + (64 - odd) % 64;
+        }
+        /// Does all that can be done without waiting. Errors end this sink.
+        result<void> pump(bool look_back) {
+            const auto now = clock::now();
+            if (!end && !dial(expired, now)) return failed ? result<void>(failed) : result<void>();
+            if constexpr (way::links) {
+                // Most sends need not know what was acknowledged meanwhile.
+                if (look_back || ++unread >= 16 || now >= out->next_deadline()) {
+                    unread = 0;
+                    if (auto r = take_back(now); !r) return lost(r.error());
+                }
+            }
+            auto r = push(now);
+            return r ? r : lost(r.error());
+        }
+        result<void> push(time_point now) {
+            auto& to = way::sink_of(*end);
+            if (blocked) {
+                auto r = to.flush(expired);
+                if (!r && r.error() == errc::would_block) return {};
+                if (!r) return r;
+            }
+            blocked = false;
+            while (const std::size_t n = out->wants(now)) {
+                auto l = to.try_loan(n);
+                if (!l && l.error() == errc::would_block) {
+                    blocked = true;
+                    return {};
+                }
+                if (!l) return l.error();
+                l->shrink(out->transmit(l->bytes(), now));
+                if (auto r = to.try_commit(std::move(*l)); !r) return r;
+                auto r = to.flush(expired);
+                if (!r && r.error() != errc::would_block) return r;
+                blocked = !r;
+            }
+            return {};
+        }
+        result<void> take_back(time_point now) {
+            for (;;) {
+                auto f = end->in().try_receive();
+                if (!f && f.error() == errc::would_block) return {};
+                if (!f) return f.error();
+                out->on_frame(f->bytes(), now);
+            }
+        }
+        /// A way that failed: a guarantee goes on over the next one.
+        result<void> lost(error_code ec) {
+            const diagnostics& words = way::sink_of(*end).why();
+            const bool again = way::acknowledges && ec == condition::gone;
+            blocked = false;
+            if (!again) {
+                failed = why.fail(ec, words.text() + (words.empty() ? "" : "; ") +
+                                          std::to_string(out->unfinished()) +
+                                          " messages were not delivered");
+                end.reset();
+                return failed;
+            }
+            end.reset();
+            // Whoever cuts it every time before anything is acknowledged is not called in a hurry.
+            const auto acknowledged = out->counters().acknowledged;
+            if (std::exchange(acknowledged_before, acknowledged) != acknowledged) {
+                patience = std::chrono::milliseconds(1);
+                next_call = clock::now();
+            } else {
+                be_patient();
+            }
+            return {};
+        }
+        void be_patient() {
+            next_call = clock::now() + patience;
+            patience = shorter(patience * 2, std::chrono::milliseconds(200));
+        }
+        /// Tries to make a new connection.
+        bool dial(time_point until, time_point now) {
+            if (until == expired && now < next_call) return false;
+            auto made = road.open_out(until, why);
+            if (!made) {
+                const error_code ec = made.error();
+                be_patient();
+                if (ec != condition::flow && ec != condition::gone && ec != errc::not_found &&
+                    ec != errc::in_use) {
+                    failed = ec;
+                }
+                return false;
+            }
+            end.emplace(std::move(*made));
+            out->on_link(clock::now());
+            return true;
+        }
+        /// Waits for what the next step waits for. timed_out: `until` passed.
+        result<void> await_progress(time_point until) {
+            const auto now = clock::now();
+            if (until == expired || now >= until) return errc::timed_out;
+            if (!end) {
+                if (now < next_call) {
+                    (void)detail::poll_until(nullptr, 0, earlier(until, next_call));
+                }
+                (void)dial(earlier(until, clock::now() + std::chrono::milliseconds(50)), now);
+                return {};
+            }
+            const auto at = earlier(until, out->next_deadline());
+            auto& to = way::sink_of(*end);
+            if constexpr (way::links) {
+                if (blocked) {
+                    (void)wait_for_either(to, end->in(), at);
+                } else {
+                    (void)end->in().wait(at);
+                }
+            } else if (blocked) {
+                (void)to.wait(at);
+            } else {
+                (void)detail::poll_until(nullptr, 0, at);  // for company in a batch
+            }
+            return {};  // what it was, the next pump finds
+        }
+
+        delivered_way<Address, Stack> road;
+        std::optional<typename way::out_end> end;
+        std::optional<typename way::sending> out;
+        parley::limits below;
+        diagnostics why;
+        error_code failed;
+        std::unique_ptr<std::byte[]> memory;
+        std::size_t capacity = 0;
+        std::uint64_t acknowledged_before = 0;
+        std::size_t unread = 0;  // pumps since acknowledgements were looked for
+        time_point next_call{};
+        duration patience = std::chrono::milliseconds(1);
+        bool loaned = false;
+        bool blocked = false;  // the transport takes no more now
+    };
+
+    explicit delivered_sink(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
+
+    std::unique_ptr<core> core_;
+};
+
+}  // namespace drive
+}  // namespace v1
+}  // namespace parley
