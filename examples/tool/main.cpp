@@ -62,9 +62,6 @@ CLI::App* add_clean(CLI::App& app, tool::clean_options& o) {
                   "directories of segments and dead sockets (default: segments in /dev/shm); or a "
                   "queue (mq:, sysv:, boost_mq://NAME), or what is stored, file:///PATH, mmap:, "
                   "snapshot:, maildir:, which nobody else removes: it goes with all that it "
-                  "holds"); or a "
-                  "queue, mq://NAME or sysv://NAME, or what is stored, file:///PATH, mmap:, "
-                  "snapshot:, maildir:, which nobody else removes: it goes with all that it "
                   "holds");
     c->add_flag("--dry-run", o.dry_run, "only say what would go");
     return c;

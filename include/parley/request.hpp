@@ -137,11 +137,14 @@ struct asked {
 ///
 /// Callers take turns. An error that is returned reaches the caller as it is, with its message; so
 /// do those of the categories of parley, the system and the standard library, others arrive as
-/// errc::unsupported with their words. A question whose time was over before it was taken is not
-/// answered. A caller that does not read its answers is not read from until it does, and holds up
-/// nobody else.
-/// Thread safety: one thread at a time. Blocking: `take`, `serve_one` and `serve` wait for a
-/// question; an answer is never waited for.
+/// errc::unsupported with their words. `asked::until` tells how long an answer is worth anything:
+/// the time that the caller gave it, from when it was read here. A caller that does not read its
+/// answers is not read from until it does, and holds up nobody else.
+///
+/// Thread safety: one thread at a time.
+///
+/// Blocking: `take`, `serve_one` and `serve` wait for a question; an answer is never waited for.
+///
 /// Errors: timed_out, would_block; those of accepting (out_of_resources); message_too_large: an
 /// answer that the transport does not take, which its caller is told.
 template <class Q, class R, class Address>
@@ -152,14 +155,14 @@ public:
 
     explicit replier(typename Address::listener door) : desk_(std::move(door)) {}
 
-    /// The next question whose caller still waits.
+    /// The next question.
     [[nodiscard]] result<asked<Q>> take(deadline d = never) {
         for (;;) {
             std::optional<asked<Q>> got;
             auto r = desk_.next(
                 [&](const typename desk::ticket& t, bytes body) { read(t, body, got); }, why_);
             if (got) return std::move(*got);
-            if (r) continue;  // one that could not be read, or came too late
+            if (r) continue;  // one that could not be read
             if (r.error() != errc::would_block || d.is_try()) return r.error();
             if (auto w = desk_.wait(d.at()); !w) return w.error();
         }
@@ -202,8 +205,6 @@ public:
     /// Callers that are connected, and those that died.
     [[nodiscard]] std::size_t callers() const { return desk_.callers(); }
     [[nodiscard]] std::uint64_t callers_lost() const { return desk_.callers_lost(); }
-    /// Questions that were dropped: their time was over, or they were not readable.
-    [[nodiscard]] std::uint64_t expired_before() const noexcept { return expired_; }
     result<void> close(deadline d = never) { return desk_.close(d.at()); }
     [[nodiscard]] const diagnostics& why() const noexcept { return why_; }
     [[nodiscard]] uri address() { return desk_.door().address(); }
@@ -233,7 +234,6 @@ private:
 
     desk desk_;
     diagnostics why_;
-    std::uint64_t expired_ = 0;
     bool stopped_ = false;
 };
 
