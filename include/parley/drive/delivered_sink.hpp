@@ -4,9 +4,11 @@
 #pragma once
 
 #include <parley/base/assert.hpp>
+#include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/drive/delivered_way.hpp>
 #include <parley/drive/link_set.hpp>
+#include <parley/transport/loan.hpp>
 
 #include <memory>
 #include <optional>
@@ -26,35 +28,7 @@ class delivered_sink {
     using way = delivered_way<Address, Stack>;
 
 public:
-    class loan {
-    public:
-        loan(loan&& other) noexcept
-            : core_(std::exchange(other.core_, nullptr)), bytes_(other.bytes_) {}
-        loan& operator=(loan&& other) noexcept {
-            give_back();
-            core_ = std::exchange(other.core_, nullptr);
-            bytes_ = other.bytes_;
-            return *this;
-        }
-        ~loan() { give_back(); }
-
-        [[nodiscard]] mutable_bytes bytes() const noexcept { return bytes_; }
-        void shrink(std::size_t n) noexcept {
-            PARLEY_ASSERT(n <= bytes_.size());
-            bytes_ = bytes_.first(n);
-        }
-
-    private:
-        friend delivered_sink;
-        loan(core* c, mutable_bytes b) noexcept : core_(c), bytes_(b) { c->loaned = true; }
-        void give_back() noexcept {
-            if (core_ != nullptr) core_->loaned = false;
-            core_ = nullptr;
-        }
-
-        core* core_;
-        mutable_bytes bytes_;
-    };
+    using loan = detail::core_loan<core>;
 
     /// Opens the way and takes the stack over it.
     [[nodiscard]] static result<delivered_sink> open(const Address& at, const Stack& how,
@@ -115,12 +89,13 @@ public:
             return c.why.fail(errc::out_of_resources,
                               "as many messages wait as when_full::error allows");
         }
+        c.loaned = true;
         return loan(&c, mutable_bytes(c.room_for(n), n));
     }
     result<void> try_commit(loan l) {
         core& c = *core_;
-        PARLEY_ASSERT(l.core_ == &c);
-        c.out->submit(l.bytes_, clock::now());
+        PARLEY_ASSERT(l.belongs_to(c));
+        c.out->submit(l.bytes(), clock::now());
         return {};
     }
     /// Pushes until the transport took all that may be sent now. Where the rule for when it is full
@@ -187,8 +162,13 @@ private:
                                       Stack::template has<when_full::drop_oldest> ||
                                       Stack::template has<when_full::latest_only>;
 
-    struct core {
-        core(const Address& at, const Stack& how, const message_type& type) : road(at, how, type) {}
+    struct core final : detail::fork_sensitive {
+        core(const Address& at, const Stack& how, const message_type& type) : road(at, how, type) {
+            guard_against_fork();
+        }
+        ~core() override { unguard(); }
+        // The end below closes itself; what waits here is the parent's to send.
+        void in_forked_child() noexcept override { failed = errc::closed; }
 
         std::byte* room_for(std::size_t n) {
             if (n > capacity || !memory) {
