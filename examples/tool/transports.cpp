@@ -6,6 +6,8 @@
 #include <parley/channel.hpp>
 #include <parley/transport/all.hpp>
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -140,6 +142,9 @@ int run_transports(const transports_options& o) {
     std::string directory = std::filesystem::temp_directory_path() / "parley-transports-XXXXXX";
     if (::mkdtemp(directory.data()) == nullptr) return fail(file_failed, "no temporary directory");
     std::vector<row> rows;
+    cpu_set_t everywhere;
+    CPU_ZERO(&everywhere);
+    (void)::sched_getaffinity(0, sizeof everywhere, &everywhere);
     int code = ok;
     for (const auto& s : samples) {
         row r{s};
@@ -157,6 +162,8 @@ int run_transports(const transports_options& o) {
                                              .size = s.bytes,
                                              .seconds = o.seconds,
                                              .result = &r.cost}));
+            // Each run binds this thread to a core; the next one is to choose anew.
+            (void)::sched_setaffinity(0, sizeof everywhere, &everywhere);
         }
         rows.push_back(std::move(r));
     }
