@@ -167,6 +167,20 @@ TEST_CASE("allow: the kernel says who comes, strangers are told, and others are 
     }
 }
 
+TEST_CASE("allow: a refusal is read also where the receiver left something unread") {
+    const auto type = parley::codec<int>::type;
+    for (const int kind : {SOCK_STREAM, SOCK_SEQPACKET}) {
+        int ends[2];
+        REQUIRE(::socketpair(AF_UNIX, kind | SOCK_CLOEXEC, 0, ends) == 0);
+        REQUIRE(::send(ends[0], "unread", 6, MSG_NOSIGNAL) == 6);
+        parley::detail::answer_with_hello(ends[1], type, parley::frame::answer::denied);
+        ::close(ends[1]);  // of which the other side hears as ECONNRESET
+        parley::diagnostics why;
+        CHECK(parley::detail::why_hung_up(ends[0], type, why) == errc::denied);
+        ::close(ends[0]);
+    }
+}
+
 TEST_CASE("allow: a link from a stranger is refused at both sides") {
     if (!root()) return;
     watchdog dog("allow: links");

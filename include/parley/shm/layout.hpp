@@ -12,6 +12,7 @@
 //                     | doorbell_page: bell, claims                  | all writers     all writers
 //   16384             +----------------------------------------------+
 //                     | lane_page 0: claims, sender, signal, asleep  | writer 0        writer 0
+//                     |   + 128: how far it has written, a hint      |
 //                     | lane_page 1 …                                | writer 1 …      writer 1 …
 //   16384 + 4096 * n  +----------------------------------------------+
 //                     | ring of lane 0, capacity bytes               | writer 0        writer 0

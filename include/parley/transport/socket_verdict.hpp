@@ -39,7 +39,12 @@ namespace detail {
 }
 [[nodiscard]] inline error_code why_hung_up(int fd, const message_type& own, diagnostics& why) {
     std::byte answer[frame::hello_bytes_max];
-    const auto n = retried([&] { return ::recv(fd, answer, sizeof answer, MSG_DONTWAIT); });
+    const auto look = [&] {
+        return retried([&] { return ::recv(fd, answer, sizeof answer, MSG_DONTWAIT); });
+    };
+    auto n = look();
+    // A socket of packets first reports, once, that its peer left something unread.
+    if (n < 0 && errno == ECONNRESET) n = look();
     return why_hung_up(answer, n, own, why);
 }
 
