@@ -4,6 +4,7 @@
 
 #include <parley/transport/fifo_writer.hpp>
 #include <parley/transport/frame_reader.hpp>
+#include <parley/transport/gathering.hpp>
 #include <parley/transport/stream_sink.hpp>
 #include <parley/transport/stream_source.hpp>
 
@@ -223,11 +224,15 @@ private:
         /// Waits for it in read(2). Whatever else comes is left to find().
         [[gnu::noinline]] bool read_usual() {
             if (!raw.empty() || !patient) return false;
+            rush.pause();
             const auto to = raw.room(batch_bytes);
             const auto n = ::read(patient.get(), to.data(), to.size());
             if (n <= 0) return false;
             raw.filled(static_cast<std::size_t>(n));
-            return take_usual();
+            const bool taken = take_usual();
+            rush.found(static_cast<std::size_t>(n),
+                       static_cast<std::size_t>(n) - raw.pending().size());
+            return taken;
         }
 
         /// Reads once; true if that, or a look at who lives, may have made something to say.
@@ -365,6 +370,7 @@ private:
         std::uint64_t usual = 0;         // the number of the writer whose chunk came last, or 0
         writer* usual_writer = nullptr;  // and itself
         unique_fd patient;
+        gathering rush;
         bool plain = false;  // one writer, nothing to say but its messages, nobody polls
         time_point next_look{};
         bytes message;

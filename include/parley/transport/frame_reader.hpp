@@ -121,6 +121,9 @@ public:
                (whole_message() || missing() == 0);
     }
 
+    /// The length of the frame that comes first, if it is a whole message; else 0.
+    [[nodiscard]] std::size_t whole_bytes() const noexcept { return whole_; }
+
     /// The next message if it comes first and is whole, as it nearly always is; else an empty span
     /// without data, and next() knows more.
     [[nodiscard, gnu::always_inline]] bytes next_message() noexcept {

@@ -8,6 +8,7 @@
 #include <parley/detail/posix.hpp>
 #include <parley/transport/frame.hpp>
 #include <parley/transport/frame_reader.hpp>
+#include <parley/transport/gathering.hpp>
 #include <parley/transport/stream_sink.hpp>
 #include <parley/transport/transport.hpp>
 
@@ -197,11 +198,15 @@ private:
         /// is something else to see to.
         [[gnu::noinline]] bool read_a_message() {
             while (plain && !failed_before && !borrowed && !ready.made()) {
+                rush.pause();
                 const auto to = reader.room(io.packet_bytes_max());
                 const auto n = io.read(to.data(), to.size(), reading::blocking);
                 if (n <= 0) return false;
                 reader.filled(static_cast<std::size_t>(n));
-                if (reader.ready()) return true;
+                if (reader.ready()) {
+                    rush.found(static_cast<std::size_t>(n), reader.whole_bytes());
+                    return true;
+                }
             }
             return false;
         }
@@ -334,6 +339,7 @@ private:
         uri address;
         stream_options options;
         frame_reader reader;
+        gathering rush;
         inbound_buffer raw;
         diagnostics why;
         readiness ready;
