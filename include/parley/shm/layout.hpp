@@ -14,8 +14,9 @@
 //                     | lane_page 0: claims, sender, signal, asleep  | writer 0        writer 0
 //                     |   + 128: how far it has written, a hint      |
 //                     | lane_page 1 …                                | writer 1 …      writer 1 …
-//   16384 + 4096 * n  +----------------------------------------------+
-//                     | ring of lane 0, capacity bytes               | writer 0        writer 0
+//   16384 + 4096 * n, +----------------------------------------------+
+//   rounded up so     | ring of lane 0, capacity bytes               | writer 0        writer 0
+//   that huge pages fit
 //                     | ring of lane 1 …                             | writer 1 …      writer 1 …
 //                     +----------------------------------------------+
 //
@@ -46,8 +47,9 @@ inline namespace v1 {
 namespace shm_layout {
 
 inline constexpr std::uint64_t magic = 0x31595241'50797261;  // reads "aryPARY1" in its own order
-inline constexpr std::uint32_t version = 2;
+inline constexpr std::uint32_t version = 3;
 inline constexpr std::size_t page_bytes = 4096;
+inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 inline constexpr std::size_t lanes_max = 64;
 inline constexpr std::size_t capacity_bytes_min = 4096;
 inline constexpr std::size_t capacity_bytes_max = std::size_t{1} << 30;
@@ -136,8 +138,12 @@ struct shape {
     std::size_t capacity = 0;
     std::size_t alignment = 8;
 
-    [[nodiscard]] constexpr std::size_t rings_offset() const noexcept {
+    [[nodiscard]] constexpr std::size_t control_bytes() const noexcept {
         return lanes_offset + lanes * page_bytes;
+    }
+    [[nodiscard]] constexpr std::size_t rings_offset() const noexcept {
+        const std::size_t unit = capacity < huge_page_bytes ? capacity : huge_page_bytes;
+        return (control_bytes() + unit - 1) & ~(unit - 1);
     }
     [[nodiscard]] constexpr std::size_t ring_offset(std::size_t lane) const noexcept {
         return rings_offset() + lane * capacity;

@@ -126,16 +126,9 @@ struct segment_reader final : fork_sensitive {
         return any;
     }
     bool adopt(std::size_t i, std::uint32_t claim) {
-        const std::size_t offset = seg.shape.ring_offset(i), n = seg.shape.capacity;
         if (!rings[i]) {
-            // The writer reserved this memory; a hostile one did not, and reading a hole of a
-            // full file system would be our death.
-            if (auto r = reserve(seg.file.get(), offset, n, address.text(), why); !r) {
+            if (auto r = seg.map_ring(rings[i], i, PROT_READ, address.text(), why); !r) {
                 trouble = r.error();
-                return false;
-            }
-            if (auto r = rings[i].map_twice(seg.file.get(), offset, n, PROT_READ); !r) {
-                trouble = why.fail(r.error(), explain("mapping a lane", errno));
                 return false;
             }
         }

@@ -11,6 +11,7 @@
 #include <parley/detail/owner.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/shm/layout.hpp>
+#include <parley/shm/memory.hpp>
 
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -57,94 +58,12 @@ inline void unlock(int fd, off_t at) noexcept {
     l.l_len = 1;
     ::fcntl(fd, F_OFD_SETLK, &l);
 }
-/// A description of the same file that this process opened itself, so that its locks are its own.
-/// (Here and below, what is made goes into `out`: each result<…> of one more type costs whoever
-/// includes this as much as a small header.)
-[[nodiscard]] inline result<void> reopen(int fd, unique_fd& out) noexcept {
-    char path[32];
-    std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    out.reset(::open(path, O_RDWR | O_CLOEXEC));
-    if (!out) return last_error();
-    return {};
-}
 /// The inode number of one of this process's namespaces ("pid", "net"); 0 if there is no telling.
 [[nodiscard]] inline std::uint64_t namespace_id(const char* kind) noexcept {
     char path[32];
     std::snprintf(path, sizeof path, "/proc/self/ns/%s", kind);
     struct stat s {};
     return ::stat(path, &s) == 0 ? s.st_ino : 0;
-}
-
-/// A stretch of shared memory, unmapped at the end. A mapping keeps its open file description
-/// alive, and with it every lock of that description: a closed end would seem to live, and a forked
-/// child would keep its parent's locks. So mappings have descriptions of their own.
-class mapping {
-public:
-    mapping() = default;
-    mapping(void* at, std::size_t n) noexcept : at_(at), bytes_(n) {}
-    mapping(mapping&& other) noexcept
-        : at_(std::exchange(other.at_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-    mapping& operator=(mapping&& other) noexcept {
-        std::swap(at_, other.at_);
-        std::swap(bytes_, other.bytes_);
-        return *this;
-    }
-    ~mapping() {
-        if (at_ != nullptr) ::munmap(at_, bytes_);
-    }
-
-    [[nodiscard]] std::byte* data() const noexcept { return static_cast<std::byte*>(at_); }
-    explicit operator bool() const noexcept { return at_ != nullptr; }
-    template <class Page>
-    [[nodiscard]] Page& as(std::size_t offset = 0) const noexcept {
-        return *reinterpret_cast<Page*>(data() + offset);
-    }
-
-    /// Becomes n bytes of a file.
-    [[nodiscard]] result<void> map(int fd, std::size_t offset, std::size_t n,
-                                   int protection) noexcept {
-        unique_fd own;
-        if (auto r = reopen(fd, own); !r) return r;
-        void* at =
-            ::mmap(nullptr, n, protection, MAP_SHARED, own.get(), static_cast<off_t>(offset));
-        if (at == MAP_FAILED) return last_error();
-        *this = mapping(at, n);
-        return {};
-    }
-    /// The same n bytes twice, back to back.
-    [[nodiscard]] result<void> map_twice(int fd, std::size_t offset, std::size_t n,
-                                         int protection) noexcept {
-        unique_fd own;
-        if (auto r = reopen(fd, own); !r) return r;
-        void* at = ::mmap(nullptr, 2 * n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (at == MAP_FAILED) return last_error();
-        mapping both(at, 2 * n);
-        for (std::size_t i = 0; i < 2; ++i) {
-            if (::mmap(both.data() + i * n, n, protection, MAP_SHARED | MAP_FIXED, own.get(),
-                       static_cast<off_t>(offset)) == MAP_FAILED) {
-                return last_error();
-            }
-        }
-        *this = std::move(both);
-        return {};
-    }
-
-private:
-    void* at_ = nullptr;
-    std::size_t bytes_ = 0;
-};
-
-/// Reserves memory for a part of the segment now, so that a full file system is an error here and
-/// not a SIGBUS later.
-[[nodiscard]] inline result<void> reserve(int fd, std::size_t offset, std::size_t n,
-                                          const std::string& where, diagnostics& why) {
-    const int r = retried(
-        [&] { return ::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(n)); });
-    if (r == 0) return {};
-    return why.fail(last_error(),
-                    explain("reserving " + std::to_string(n) + " bytes for " + where +
-                                " (a smaller ?capacity_bytes=… or a larger tmpfs helps)",
-                            errno));
 }
 
 /// What a new segment is to be.
@@ -163,6 +82,15 @@ struct segment {
     std::uint32_t owner_pid = 0;
     std::uint64_t pid_namespace = 0;
     bool rung_by_signals = false;
+    memory_options memory = {};  // what this end asks of its rings
+
+    /// Maps the ring of a lane twice, its memory reserved: the other side may be hostile, and
+    /// reading a hole of a full file system would be our death.
+    [[nodiscard]] result<void> map_ring(mapping& out, std::size_t lane, int protection,
+                                        const std::string& where, diagnostics& why) const {
+        return detail::map_ring(out, file.get(), shape.ring_offset(lane), shape.capacity,
+                                protection, memory, where, why);
+    }
 
     /// Fills a fresh, empty file.
     [[nodiscard]] result<void> initialise(const segment_plan& plan, std::uint64_t fresh_id,
@@ -171,7 +99,7 @@ struct segment {
         if (::ftruncate(file.get(), static_cast<off_t>(shape.segment_bytes())) != 0) {
             return why.fail(last_error(), explain("sizing " + where, errno));
         }
-        const std::size_t control = shape.rings_offset();
+        const std::size_t control = shape.control_bytes();
         if (auto r = reserve(file.get(), 0, control, where, why); !r) return r;
         mapping map;
         if (auto r = map.map(file.get(), 0, control, PROT_READ | PROT_WRITE); !r) {

@@ -84,11 +84,7 @@ struct segment_writer final : fork_sensitive {
             announce();
             return errc::would_block;
         }
-        const std::size_t at = seg.shape.ring_offset(i), n = seg.shape.capacity;
-        if (auto r = reserve(seg.file.get(), at, n, address.text(), d); !r) return r.error();
-        if (auto r = both.map_twice(seg.file.get(), at, n, rights); !r) {
-            return d.fail(r.error(), explain("mapping " + address.text(), errno));
-        }
+        if (auto r = seg.map_ring(both, i, rights, address.text(), d); !r) return r.error();
         lane_map = std::move(page);
         ring_map = std::move(both);
         me = &l;

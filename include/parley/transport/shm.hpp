@@ -45,7 +45,8 @@ enum class bell_kind : std::uint8_t {
 /// Security: a named segment is as safe as its owner and mode; who may write it may also truncate
 /// it. A memfd is sealed against that.
 struct shm {
-    /// The receiver's options decide; a sender reads them from the segment, except `wait`.
+    /// The receiver's options decide; a sender reads them from the segment, except `wait` and
+    /// `memory`.
     struct options {
         std::size_t capacity_bytes = 4 << 20;  ///< of each lane: a power of two, 4 KiB to 1 GiB
         std::size_t writers_max = 16;          ///< lanes; memory is taken by a lane's first writer
@@ -56,6 +57,7 @@ struct shm {
         /// signal: payload in shared memory, a signal as the doorbell; the ends are of one user and
         /// one PID namespace, and of their threads holds what signals.hpp says.
         bell_kind bell = bell_kind::socket;
+        memory_options memory = {};  ///< each end for itself
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -125,6 +127,21 @@ inline constexpr std::pair<std::string_view, waiting> waiting_words[] = {
     return waiting_words[static_cast<std::size_t>(w)].first;
 }
 
+template <class Reader>
+void read_memory(Reader& r, memory_options& m) {
+    constexpr std::pair<std::string_view, bool> words[] = {{"on", true}, {"off", false}};
+    r.choice("prefault", m.prefault, words);
+    r.choice("locked", m.locked, words);
+    r.choice("huge_pages", m.huge_pages, words);
+    r.number("numa_node", m.numa_node, 0, 1023);
+}
+inline void write_memory(uri_writer& w, const memory_options& m) {
+    if (m.prefault) w.option("prefault", "on");
+    if (m.locked) w.option("locked", "on");
+    if (m.huge_pages) w.option("huge_pages", "on");
+    if (m.numa_node >= 0) w.option("numa_node", static_cast<std::uint64_t>(m.numa_node));
+}
+
 /// Signals go to processes of the same user and PID namespace, on the word of the segment's owner.
 [[nodiscard]] inline result<void> may_ring(const segment& seg, const std::string& path,
                                            diagnostics& why) {
@@ -172,6 +189,7 @@ result<detail::later<shm, Uri>> shm::from(const Uri& text, diagnostics& why) {
     detail::read_permissions(r, at.with.permissions);
     if (const auto* d = r.option("directory")) at.with.directory = *d;
     r.choice("bell", at.with.bell, {{"socket", bell_kind::socket}, {"signal", bell_kind::signal}});
+    detail::read_memory(r, at.with.memory);
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -188,6 +206,7 @@ inline uri shm::to_uri() const {
     detail::write_permissions(w, with.permissions);
     if (with.directory != usual.directory) w.option("directory", with.directory);
     if (with.bell != usual.bell) w.option("bell", "signal");
+    detail::write_memory(w, with.memory);
     return w.done();
 }
 
@@ -210,6 +229,7 @@ result<detail::later<shm::source, Request>> shm::open_source(const Request& requ
     if (name.empty()) return open_nameless(request, planned);
     detail::segment_creator creator(file(), planned, why);
     detail::segment seg;
+    seg.memory = with.memory;
     if (auto r = creator.create(seg, detail::fresh_id()); !r) return r.error();
     using end = detail::later<source, Request>;
     return end::own(std::move(seg), {file().path()}, to_uri(), plan(), why);
@@ -225,6 +245,7 @@ result<detail::later<shm::source, Request>> shm::open_nameless(
                         "shm:?fd=n is for senders: the receiver makes its segment itself");
     }
     detail::segment seg;
+    seg.memory = with.memory;
     if (auto r = detail::anonymous_segment(seg, planned, detail::fresh_id(), why); !r) {
         return r.error();
     }
@@ -246,6 +267,7 @@ result<detail::later<shm::sink, Request>> shm::try_open_sink(const Request& requ
     auto& why = *request.why;
     const std::string path = fd < 0 ? file().path() : "/proc/self/fd/" + std::to_string(fd);
     detail::segment seg;
+    seg.memory = with.memory;
     // What lies behind a descriptor is reached through a link of /proc, so links are followed
     // there.
     const int link = fd < 0 ? O_NOFOLLOW : 0;
@@ -290,12 +312,14 @@ result<detail::later<both_ends<shm::sink, shm::source>, Request>> shm::open_both
         return r.error();
     }
     detail::segment seg;
+    seg.memory = with.memory;
     if (auto r = detail::anonymous_segment(seg, planned, detail::fresh_id(), why); !r) {
         return r.error();
     }
     // Each end has a description of its own, which a fork shares until the end is used.
     detail::segment writing = {
         {}, seg.shape, seg.id, seg.net_namespace, seg.owner_pid, seg.pid_namespace};
+    writing.memory = with.memory;
     if (auto r = detail::reopen(seg.file.get(), writing.file); !r) {
         return why.fail(r.error(), detail::explain("reopening a memfd", errno));
     }
