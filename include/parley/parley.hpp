@@ -16,6 +16,7 @@
 #include <parley/channel.hpp>
 #include <parley/codec/codec.hpp>
 #include <parley/delivered.hpp>
+#include <parley/objects.hpp>
 #include <parley/request.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>

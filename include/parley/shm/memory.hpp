@@ -147,38 +147,36 @@ private:
     return retried([&] { return ::madvise(m.data(), m.size(), advice); }) == 0;
 }
 
-/// Reserves a ring, maps it twice, and does what the options ask for.
-[[nodiscard]] inline result<void> map_ring(mapping& out, int fd, std::size_t offset, std::size_t n,
-                                           int protection, const memory_options& o,
-                                           const std::string& where, diagnostics& why) {
-    const auto failed = [&](error_code e, const std::string& doing) {
+/// Reserves the n bytes of a file that a mapping shows, and does with them what the options ask
+/// for.
+[[nodiscard]] inline result<void> furnish(mapping& m, int fd, std::size_t offset, std::size_t n,
+                                          bool writable, const memory_options& o,
+                                          const std::string& where, diagnostics& why) {
+    const auto failed = [&](errc e, const std::string& doing) {
         return why.fail(e, explain(doing + " the memory of " + where, errno));
     };
-    if (auto r = out.map_twice(fd, offset, n, protection); !r) return failed(r.error(), "mapping");
-    const bool writable = (protection & PROT_WRITE) != 0;
     if (o.numa_node >= 0) {
         constexpr int bits = 8 * sizeof(unsigned long), words = 16;
         unsigned long nodes[words] = {};
         const auto node = static_cast<unsigned>(o.numa_node);
         if (node < bits * words) nodes[node / bits] = 1UL << node % bits;
-        if (::syscall(SYS_mbind, out.data(), out.size(), MPOL_PREFERRED, nodes, bits * words, 0) !=
-            0) {
+        if (::syscall(SYS_mbind, m.data(), m.size(), MPOL_PREFERRED, nodes, bits * words, 0) != 0) {
             return failed(errc::unsupported,
                           "preferring NUMA node " + std::to_string(o.numa_node) + " for");
         }
     }
     if (o.huge_pages) {
-        if (::madvise(out.data(), out.size(), MADV_HUGEPAGE) != 0) {
+        if (::madvise(m.data(), m.size(), MADV_HUGEPAGE) != 0) {
             return failed(errc::unsupported, "asking for huge pages for");
         }
         // Before anything makes small ones: fallocate knows nothing of this advice.
-        if (writable) (void)populate(out, true);
+        if (writable) (void)populate(m, true);
     }
     if (auto r = reserve(fd, offset, n, where, why); !r) return r;
-    if ((o.prefault || o.locked || o.huge_pages) && !populate(out, writable) && errno != EINVAL) {
+    if ((o.prefault || o.locked || o.huge_pages) && !populate(m, writable) && errno != EINVAL) {
         return failed(errc::out_of_resources, "prefaulting");
     }
-    if (o.locked && ::mlock(out.data(), n) != 0) {
+    if (o.locked && ::mlock(m.data(), n) != 0) {
         const int number = errno;
         rlimit most{};
         ::getrlimit(RLIMIT_MEMLOCK, &most);

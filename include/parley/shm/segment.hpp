@@ -88,8 +88,12 @@ struct segment {
     /// reading a hole of a full file system would be our death.
     [[nodiscard]] result<void> map_ring(mapping& out, std::size_t lane, int protection,
                                         const std::string& where, diagnostics& why) const {
-        return detail::map_ring(out, file.get(), shape.ring_offset(lane), shape.capacity,
-                                protection, memory, where, why);
+        const std::size_t offset = shape.ring_offset(lane), n = shape.capacity;
+        if (auto r = out.map_twice(file.get(), offset, n, protection); !r) {
+            return why.fail(r.error(), explain("mapping the memory of " + where, errno));
+        }
+        return furnish(out, file.get(), offset, n, (protection & PROT_WRITE) != 0, memory, where,
+                       why);
     }
 
     /// Fills a fresh, empty file.
