@@ -51,7 +51,8 @@ public:
         if (!above_.ready(now)) return false;
         if (how_.linger <= duration::zero() || hurried_) return true;
         const outbox& all = above_.queue();
-        return all.size() >= how_.messages || now - all.front_since() >= how_.linger;
+        return all.size() >= how_.messages || all.is_full() ||
+               now - all.front_since() >= how_.linger;
     }
     [[nodiscard]] std::size_t bound(std::size_t max, time_point now) {
         const std::size_t first = 4 + above_.bound(max - 4, now);

@@ -56,6 +56,8 @@ struct expires_after {
     friend bool operator==(const expires_after&, const expires_after&) = default;
 };
 
+struct batched;
+
 namespace delivery {
 
 /// Whether a message may be submitted.
@@ -84,7 +86,14 @@ public:
         choose(std::type_identity<drop_oldest>{}, rule::drop_oldest);
         choose(std::type_identity<latest_only>{}, rule::drop_oldest);
         if (capacity_ == 0) capacity_ = 1;
-        slots_.resize(capacity_ + 1);  // one more for a message that is pinned
+        // A batch is filled here.
+        if constexpr (Stack::template has<batched>) {
+            const std::size_t batch = s.template get<batched>().messages;
+            if (rule_ == rule::block && capacity_ < batch) capacity_ = batch;
+        }
+        std::size_t slots = 2;
+        while (slots < capacity_ + 1) slots *= 2;  // one more for a message that is pinned
+        slots_.resize(slots);
     }
 
     [[nodiscard]] admission admits(time_point now) {
@@ -126,13 +135,15 @@ public:
     void pin() noexcept { pinned_ = true; }
     void pop() noexcept {
         pinned_ = false;
-        head_ = (head_ + 1) % slots_.size();
+        head_ = (head_ + 1) & (slots_.size() - 1);
         --size_;
     }
     [[nodiscard]] outbox& queue() noexcept { return *this; }
     [[nodiscard]] const outbox& queue() const noexcept { return *this; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool is_empty() const noexcept { return size_ == 0; }
+    /// No message more is taken, or one that waits has to leave for it.
+    [[nodiscard]] bool is_full() const noexcept { return size_ - (pinned_ ? 1 : 0) >= capacity_; }
 
     void count(counters& c) const noexcept {
         c.submitted += submitted_;
@@ -149,8 +160,9 @@ private:
         time_point since{};
     };
 
-    [[nodiscard]] slot& at(std::size_t i) noexcept { return slots_[(head_ + i) % slots_.size()]; }
-    [[nodiscard]] bool is_full() const noexcept { return size_ - (pinned_ ? 1 : 0) >= capacity_; }
+    [[nodiscard]] slot& at(std::size_t i) noexcept {
+        return slots_[(head_ + i) & (slots_.size() - 1)];
+    }
     void drop_first() noexcept {
         if (pinned_) std::swap(at(0), at(1));
         const bool pinned = pinned_;

@@ -6,10 +6,12 @@
 #include <parley/base/assert.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
+#include <parley/detail/ticks.hpp>
 #include <parley/drive/delivered_way.hpp>
 #include <parley/drive/link_set.hpp>
 #include <parley/transport/loan.hpp>
 
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +52,7 @@ public:
                                          std::to_string(most) +
                                          " bytes, less than the headers of this delivery stack");
         }
+        c->message_bytes_max = c->out->message_bytes_max();
         c->end.emplace(std::move(*end));
         return delivered_sink(std::move(c));
     }
@@ -79,9 +82,9 @@ public:
         if (c.loaned) {
             return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
         }
-        auto verdict = c.out->admits(clock::now());
+        auto verdict = c.out->admits(c.ticks.now());
         if (verdict != delivery::admission::taken) {
-            if (auto r = c.pump(true); !r) return r.error();
+            if (auto r = c.pump(true, clock::now()); !r) return r.error();
             verdict = c.out->admits(clock::now());
         }
         if (verdict == delivery::admission::wait) return errc::would_block;
@@ -95,26 +98,34 @@ public:
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
-        c.out->submit(l.bytes(), clock::now());
+        c.out->submit(l.bytes(), c.ticks.now());
         return {};
+    }
+    /// For every length: into the queue it is copied anyway.
+    static constexpr bool straight = true;
+    [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
+        core& c = *core_;
+        if (c.end && !c.failed && !c.loaned && m.size() <= c.message_bytes_max) [[likely]] {
+            const auto now = c.ticks.now();
+            if (c.out->admits(now) == delivery::admission::taken) [[likely]] {
+                c.out->submit(m, now);
+                if constexpr (!way::links) {
+                    if (c.out->wants(now) == 0) return {};
+                }
+                return pushed(now);
+            }
+        }
+        return send_slowly(m);
     }
     /// Pushes until the transport took all that may be sent now. Where the rule for when it is full
     /// is that messages give way, nobody waits.
-    result<void> flush(time_point until) {
-        core& c = *core_;
-        for (;;) {
-            if (c.failed) return c.failed;
-            if (auto r = c.pump(false); !r) return r;
-            if (!c.blocked) return {};
-            if (gives_way || !c.await_progress(until)) return errc::would_block;
-        }
-    }
+    result<void> flush(time_point until) { return flush_from(core_->ticks.now(), until); }
     static constexpr bool queues = true;
     result<void> wait(time_point until) {
         core& c = *core_;
         for (;;) {
             if (c.failed) return c.failed;
-            if (auto r = c.pump(true); !r) return r;
+            if (auto r = c.pump(true, clock::now()); !r) return r;
             if (c.out->admits(clock::now()) != delivery::admission::wait) return {};
             if (auto r = c.await_progress(until); !r) return r;
         }
@@ -128,7 +139,7 @@ public:
         core& c = *core_;
         while (!c.failed) {
             c.out->hurry();
-            if (auto r = c.pump(true); !r) break;
+            if (auto r = c.pump(true, clock::now()); !r) break;
             if (c.out->idle() && !c.blocked) {
                 auto r = c.road.close_out(*c.end, until);
                 if (!r && r.error() == errc::timed_out) return r;
@@ -162,6 +173,29 @@ private:
                                       Stack::template has<when_full::drop_oldest> ||
                                       Stack::template has<when_full::latest_only>;
 
+    [[gnu::noinline]] result<void> flush_from(time_point now, time_point until) {
+        core& c = *core_;
+        for (;;) {
+            if (c.failed) return c.failed;
+            if (auto r = c.pump(false, now); !r) return r;
+            if (!c.blocked) return {};
+            if (gives_way || !c.await_progress(until)) return errc::would_block;
+            now = clock::now();
+        }
+    }
+    /// What is queued is sent as far as it goes.
+    result<void> pushed(time_point now) {
+        auto r = flush_from(now, expired);
+        return !r && r.error() == errc::would_block ? result<void>() : r;
+    }
+    [[gnu::noinline]] result<void> send_slowly(bytes m) {
+        auto l = try_loan(m.size());
+        if (!l) return l.error();
+        if (!m.empty()) std::memcpy(l->bytes().data(), m.data(), m.size());
+        if (auto r = try_commit(std::move(*l)); !r) return r;
+        return pushed(core_->ticks.now());
+    }
+
     struct core final : detail::fork_sensitive {
         core(const Address& at, const Stack& how, const message_type& type) : road(at, how, type) {
             guard_against_fork();
@@ -179,8 +213,7 @@ private:
             return memory.get() + (64 - odd) % 64;
         }
         /// Does all that can be done without waiting. Errors end this sink.
-        result<void> pump(bool look_back) {
-            const auto now = clock::now();
+        result<void> pump(bool look_back, time_point now) {
             if (!end && !dial(expired, now)) return failed ? result<void>(failed) : result<void>();
             if constexpr (way::links) {
                 // Most sends need not know what was acknowledged meanwhile.
@@ -298,6 +331,8 @@ private:
         std::optional<typename way::out_end> end;
         std::optional<typename way::sending> out;
         parley::limits below;
+        std::size_t message_bytes_max = 0;
+        detail::tick_clock ticks;
         diagnostics why;
         error_code failed;
         std::unique_ptr<std::byte[]> memory;

@@ -256,3 +256,19 @@ TEST_CASE("delivery: bytes from outside change nothing but a counter") {
     }
     CHECK(b.in.counters().corrupt + b.in.counters().duplicates >= 10'000);
 }
+
+TEST_CASE("batched: a batch longer than the usual queue fills, and a full queue waits no longer") {
+    bench<one_way, batched> b(batched{.messages = 100, .linger = 1h});
+    for (int i = 0; i < 99; ++i) {
+        REQUIRE(b.out.admits(b.now) == admission::taken);
+        b.submit("x");
+    }
+    CHECK(b.frames().empty());
+    b.submit("x");
+    CHECK(!b.frames().empty());
+
+    const auto few = batched{.messages = 100, .linger = 1h} | when_full::error{.messages = 4};
+    bench<one_way, std::remove_cvref_t<decltype(few)>> c(few);
+    for (int i = 0; i < 4; ++i) c.submit("x");
+    CHECK(c.frames().size() == 1);
+}

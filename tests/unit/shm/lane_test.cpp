@@ -132,7 +132,8 @@ TEST_CASE("shm lane: a rush that ends early, and a writer that lies about it, ho
     const auto told = l.page.progress.written;
     CHECK(told <= l.writer.tail());
     CHECK(l.writer.tail() - told < layout::hint_bytes);
-    l.page.progress.written = GENERATE_COPY(told, std::uint64_t{0}, ~std::uint64_t{0}, told / 2);
+    l.page.progress.written =
+        GENERATE_COPY(std::uint64_t{told}, std::uint64_t{0}, ~std::uint64_t{0}, told / 2);
     for (std::size_t i = 0; i < count; ++i) {
         const auto item = l.reader.take();
         REQUIRE(item.kind == parley::detail::taken::message);
