@@ -7,6 +7,7 @@
 #include <mqueue.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
@@ -66,6 +67,71 @@ private:
 
     memory* m_;
     std::uint64_t tail_ = 0, head_seen_ = 0;
+    std::uint64_t head_ = 0, tail_seen_ = 0;
+};
+
+/// A broadcast ring of slots: the publisher publishes per 2 KiB and looks at the slowest reader once
+/// a lap; readers take what is there once it is 64 KiB, or the last of it, and yield meanwhile.
+template <class Message, int Readers>
+class broadcast {
+public:
+    explicit broadcast(std::uint64_t messages) : messages_(messages) {
+        void* at = ::mmap(nullptr, sizeof(memory), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+        if (at == MAP_FAILED) std::abort();
+        m_ = new (at) memory;
+    }
+    broadcast(const broadcast&) = delete;
+    broadcast& operator=(const broadcast&) = delete;
+    ~broadcast() { ::munmap(m_, sizeof(memory)); }
+
+    void publish(const Message& v) {
+        while (tail_ - slowest_ == slots) look_at_readers();
+        std::memcpy(&m_->slot[tail_ & (slots - 1)], &v, sizeof v);
+        ++tail_;
+        if (tail_ % batch == 0 || tail_ == messages_) {
+            m_->tail.store(tail_, std::memory_order_release);
+        }
+    }
+    void receive(int reader, Message& v) {
+        if (head_ == tail_seen_) wait_for_more(reader);
+        std::memcpy(&v, &m_->slot[head_ & (slots - 1)], sizeof v);
+        ++head_;
+    }
+    void finish(int reader) { m_->head[reader].at.store(head_, std::memory_order_release); }
+
+private:
+    static constexpr std::size_t slots = (4 << 20) / sizeof(Message);
+    static constexpr std::size_t batch = sizeof(Message) >= 2048 ? 1 : 2048 / sizeof(Message);
+    static constexpr std::size_t lag = sizeof(Message) >= 65536 ? 1 : 65536 / sizeof(Message);
+    struct alignas(64) cursor {
+        std::atomic<std::uint64_t> at{0};
+    };
+    struct memory {
+        alignas(64) std::atomic<std::uint64_t> tail{0};
+        cursor head[Readers];
+        alignas(64) Message slot[slots];
+    };
+
+    void look_at_readers() {
+        slowest_ = tail_;
+        for (const auto& h : m_->head) {
+            const auto at = h.at.load(std::memory_order_acquire);
+            if (at < slowest_) slowest_ = at;
+        }
+    }
+    void wait_for_more(int reader) {
+        finish(reader);
+        for (;;) {
+            tail_seen_ = m_->tail.load(std::memory_order_acquire);
+            if (tail_seen_ - head_ >= lag || (tail_seen_ == messages_ && head_ < messages_)) return;
+            ::sched_yield();
+        }
+    }
+
+    memory* m_;
+    std::uint64_t messages_;
+    std::uint64_t tail_ = 0, slowest_ = 0;
     std::uint64_t head_ = 0, tail_seen_ = 0;
 };
 

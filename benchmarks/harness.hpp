@@ -52,32 +52,42 @@ struct signals {
     alignas(64) std::atomic<std::int64_t> done_ns{0};
 };
 
-/// Runs `here` pinned to core 0 and `there` in a forked child pinned to core 1, both released at
-/// the same moment.
+/// Runs `here` pinned to core 0 and `there(s, k)` in forked children k = 0 … n - 1 that share core
+/// 1, all released at the same moment.
 template <class Here, class There>
-void two_processes(Here&& here, There&& there) {
+void one_to_many(int n, Here&& here, There&& there) {
     auto* s = shared<signals>();
-    const pid_t child = ::fork();
-    if (child == 0) {
-        pin(1);
-        s->ready.store(1);
-        while (s->go.load() == 0) {
+    std::vector<pid_t> children;
+    for (int k = 0; k < n; ++k) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            pin(1);
+            s->ready.fetch_add(1);
+            while (s->go.load() == 0) ::sched_yield();
+            there(*s, k);
+            ::_exit(0);
         }
-        there(*s);
-        ::_exit(0);
+        children.push_back(child);
     }
     pin(0);
-    while (s->ready.load() == 0) {
+    while (s->ready.load() < n) {
     }
     s->go.store(1);
     here(*s);
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    if (status != 0) {
-        std::fprintf(stderr, "a benchmark's second process failed (status %d)\n", status);
-        std::exit(1);
+    for (const pid_t child : children) {
+        int status = 0;
+        ::waitpid(child, &status, 0);
+        if (status != 0) {
+            std::fprintf(stderr, "a benchmark's other process failed (status %d)\n", status);
+            std::exit(1);
+        }
     }
     drop(s);
+}
+/// The same with one child.
+template <class Here, class There>
+void two_processes(Here&& here, There&& there) {
+    one_to_many(1, here, [&](signals& s, int) { there(s); });
 }
 
 /// How far the two cores are from each other right now: the hypervisor moves them. Nanoseconds of

@@ -41,6 +41,7 @@
 #include <parley/base/bytes.hpp>
 #include <parley/base/delivery.hpp>
 #include <parley/base/time.hpp>
+#include <parley/base/when_full.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -89,6 +90,17 @@ requires requires { P::terms; }
 [[nodiscard]] constexpr terms terms_of(std::type_identity<P>) noexcept { return P::terms; }
 [[nodiscard]] constexpr terms terms_of(std::type_identity<at_most_once>) noexcept {
     return {role::guarantee, {.intact = true}, {.once = true, .ordered = true}};
+}
+template <class Rule>
+requires std::same_as<Rule, when_full::block> || std::same_as<Rule, when_full::error>
+[[nodiscard]] constexpr terms terms_of(std::type_identity<Rule>) noexcept {
+    return {role::admission, {}, {}};
+}
+template <class Rule>
+requires std::same_as<Rule, when_full::drop_newest> || std::same_as<Rule, when_full::drop_oldest> ||
+    std::same_as<Rule, when_full::latest_only>
+[[nodiscard]] constexpr terms terms_of(std::type_identity<Rule>) noexcept {
+    return {role::admission, {}, {}, false, true};
 }
 
 template <class P>

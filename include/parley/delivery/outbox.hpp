@@ -11,43 +11,6 @@
 namespace parley {
 inline namespace v1 {
 
-/// What happens to a message when `messages` wait already because the transport, or the other side,
-/// takes no more. Every message that is given up is counted: `counters().dropped`.
-namespace when_full {
-
-/// The sender waits; without a rule this one holds.
-struct block {
-    std::size_t messages = 64;
-    static constexpr delivery::terms terms{delivery::role::admission, {}, {}};
-    friend bool operator==(const block&, const block&) = default;
-};
-/// The sender is told at once: errc::out_of_resources.
-struct error {
-    std::size_t messages = 64;
-    static constexpr delivery::terms terms{delivery::role::admission, {}, {}};
-    friend bool operator==(const error&, const error&) = default;
-};
-/// The new message is given up.
-struct drop_newest {
-    std::size_t messages = 64;
-    static constexpr delivery::terms terms{delivery::role::admission, {}, {}, false, true};
-    friend bool operator==(const drop_newest&, const drop_newest&) = default;
-};
-/// The message that waited longest is given up.
-struct drop_oldest {
-    std::size_t messages = 64;
-    static constexpr delivery::terms terms{delivery::role::admission, {}, {}, false, true};
-    friend bool operator==(const drop_oldest&, const drop_oldest&) = default;
-};
-/// Only the newest message waits: each replaces the one before it.
-struct latest_only {
-    static constexpr std::size_t messages = 1;
-    static constexpr delivery::terms terms{delivery::role::admission, {}, {}, false, true};
-    friend bool operator==(const latest_only&, const latest_only&) = default;
-};
-
-}  // namespace when_full
-
 /// A message that waited so long is given up and counted (`counters().expired`), not sent. Once it
 /// was numbered under a guarantee it is kept like any other.
 struct expires_after {

@@ -8,8 +8,8 @@
 
 #include <parley/base/bytes.hpp>
 #include <parley/base/error.hpp>
-#include <parley/base/time.hpp>
 #include <parley/detail/atomics.hpp>
+#include <parley/shm/distance.hpp>
 #include <parley/shm/doorbell.hpp>
 #include <parley/shm/layout.hpp>
 
@@ -159,8 +159,8 @@ public:
 
     /// Takes the next message or end record. A broken lane stays broken, alone.
     [[nodiscard]] item take() noexcept {
-        if (next_ >= look_at_) [[unlikely]]
-            keep_distance();
+        if (distance_.is_due(next_)) [[unlikely]]
+            distance_.keep(next_);
         // Acquire pairs with publish(): the payload is there.
         const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
         const auto length = static_cast<std::size_t>(word & 0xffffffffU);
@@ -178,7 +178,7 @@ public:
     /// The next message into memory of its length. False: take() tells what else there is.
     [[nodiscard, gnu::always_inline]] bool take_into(mutable_bytes into) noexcept {
         const std::size_t n = into.size();
-        if (next_ >= look_at_ || n > message_bytes_max_) [[unlikely]]
+        if (distance_.is_due(next_) || n > message_bytes_max_) [[unlikely]]
             return false;
         const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
         if (word != shm_layout::commit_word(shm_layout::record::message, n)) return false;
@@ -203,37 +203,6 @@ public:
     [[nodiscard]] std::uint64_t released() const noexcept { return head_; }
 
 private:
-    /// Two processors that work on the same cache lines hinder each other: a reader that stays some
-    /// way behind its writer is several times faster, and makes its writer so (measured: 15 against
-    /// 50 million messages of 64 B). So while messages rush in, the reader waits here until the
-    /// writer is lag_ bytes ahead, or stands still for the time of some cache misses: then what is
-    /// there is all there is. A slow stream is not held up, and single messages once in a while.
-    [[gnu::noinline]] void keep_distance() noexcept {
-        const auto now = clock::now();
-        const bool rush = now - measured_ < (next_ - measured_at_) * rush_pace;
-        measured_ = now;
-        measured_at_ = next_;
-        auto ahead = bytes_ahead();
-        for (int looks = 0, still = 0; rush && ahead < lag_ && still < 8 && looks < looks_max;
-             ++looks, ++still) {
-            for (int i = 0; i < 32; ++i) Atomics::pause();
-            if (const auto more = bytes_ahead(); more != ahead) {
-                ahead = more;
-                still = 0;
-            }
-        }
-        stride_ = ahead >= lag_ ? lag_ : stride_ < stride_max ? 2 * stride_ : stride_max;
-        look_at_ = next_ + (ahead > stride_ ? ahead : stride_);
-    }
-    [[nodiscard]] std::uint64_t bytes_ahead() const noexcept {
-        const auto n = Atomics::load(writer_->progress.written, std::memory_order_relaxed) - next_;
-        return n <= shape_.capacity ? n : 0;  // it is behind us, or a writer that lies
-    }
-    static constexpr auto rush_pace = std::chrono::nanoseconds(5);  // a byte: 0.2 GB/s
-    static constexpr std::size_t lag_bytes_max = std::size_t{64} << 10;
-    static constexpr int looks_max = 1024;  // a writer that lies cannot keep us
-    static constexpr std::uint64_t stride_max = std::uint64_t{1} << 20;
-
     std::uint64_t give_back(std::uint64_t position) noexcept {
         head_ = position;
         // A release: our reads are over. The writer may sleep for room.
@@ -254,13 +223,7 @@ private:
     std::uint64_t next_;          // the commit word to look at
     std::uint64_t head_ = next_;  // what the cursor says
     std::size_t message_bytes_max_ = shape_.message_bytes_max();
-    // See keep_distance().
-    const std::uint64_t lag_ =
-        shape_.capacity < lag_bytes_max * 4 ? shape_.capacity / 4 : lag_bytes_max;
-    std::uint64_t stride_ = lag_;  // from one look at the writer's progress to the next
-    std::uint64_t look_at_ = next_ + lag_;
-    std::uint64_t measured_at_ = next_;  // where the last look was,
-    time_point measured_{};              // and when
+    distance<Atomics> distance_{shape_.capacity, next_, writer_->progress.written};
 };
 
 }  // namespace detail

@@ -60,6 +60,14 @@ inline constexpr std::size_t description_bytes_max = 1024;
 /// What a commit word announces.
 enum class record : std::uint8_t { message = 2, end = 3 };
 
+/// What a segment is for.
+enum class segment_kind : std::uint32_t {
+    channel,  ///< many writers, one reader: this file
+    topic,    ///< publishers and subscribers: broadcast_layout.hpp
+    latest,   ///< one value: latest_layout.hpp
+    any,      ///< for who only looks on
+};
+
 /// Written once, before the segment can be found.
 struct segment_header {
     std::uint64_t magic;
@@ -75,6 +83,8 @@ struct segment_header {
     std::uint32_t description_bytes;
     char description[description_bytes_max];
     std::uint32_t rung_by_signals;  // 1: who sleeps on a descriptor is woken by a signal
+    segment_kind kind;
+    std::uint32_t rule;  // of a topic: who gives way when a ring is full
 };
 
 /// How far the reader is in one lane, and the bell by which it wakes that lane's writer.
@@ -120,6 +130,7 @@ struct lane_page {
 };
 
 static_assert(offsetof(segment_header, description_bytes) == 64);
+static_assert(offsetof(segment_header, kind) == 1096 && offsetof(segment_header, rule) == 1100);
 static_assert(offsetof(segment_header, description) == 68 && sizeof(segment_header) <= page_bytes);
 static_assert(offsetof(reader_page, lanes) == 64 && sizeof(lane_cursor) == 64);
 static_assert(sizeof(reader_page) <= 2 * page_bytes);
@@ -131,19 +142,32 @@ static_assert(offsetof(lane_page, progress) == 128 && offsetof(lane_page, state)
 inline constexpr std::size_t reader_offset = page_bytes;
 inline constexpr std::size_t doorbell_offset = 3 * page_bytes;
 inline constexpr std::size_t lanes_offset = 4 * page_bytes;
+// Of a topic: a page of cursors for each subscriber, behind the pages of its publishers.
+inline constexpr std::size_t readers_max = 64;
+inline constexpr std::size_t cursors_bytes = 2 * page_bytes;
 
 /// The numbers from which everything else follows.
 struct shape {
     std::size_t lanes = 0;
     std::size_t capacity = 0;
     std::size_t alignment = 8;
+    segment_kind kind = segment_kind::channel;
 
+    /// What every segment of this shape has from the start; the rest is reserved when it is used.
     [[nodiscard]] constexpr std::size_t control_bytes() const noexcept {
         return lanes_offset + lanes * page_bytes;
     }
+    [[nodiscard]] constexpr std::size_t lane_offset(std::size_t lane) const noexcept {
+        return lanes_offset + lane * page_bytes;
+    }
+    [[nodiscard]] constexpr std::size_t cursors_offset(std::size_t reader) const noexcept {
+        return control_bytes() + reader * cursors_bytes;
+    }
     [[nodiscard]] constexpr std::size_t rings_offset() const noexcept {
         const std::size_t unit = capacity < huge_page_bytes ? capacity : huge_page_bytes;
-        return (control_bytes() + unit - 1) & ~(unit - 1);
+        const std::size_t before =
+            kind == segment_kind::topic ? cursors_offset(readers_max) : control_bytes();
+        return (before + unit - 1) & ~(unit - 1);
     }
     [[nodiscard]] constexpr std::size_t ring_offset(std::size_t lane) const noexcept {
         return rings_offset() + lane * capacity;
@@ -178,6 +202,7 @@ struct shape {
 inline void write_header(segment_header& h, const shape& s, const message_type& type) noexcept {
     h.magic = magic;
     h.version = version;
+    h.kind = s.kind;
     h.lanes = static_cast<std::uint32_t>(s.lanes);
     h.capacity = s.capacity;
     h.fingerprint = type.fingerprint;
@@ -187,12 +212,24 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
     std::memcpy(h.description, text.data(), text.size());
 }
 
+/// Why a segment of one kind is not opened as another.
+[[nodiscard]] inline const char* words_of(segment_kind k) noexcept {
+    switch (k) {
+        case segment_kind::channel: return "a channel: open_receiver and open_sender";
+        case segment_kind::topic: return "a topic: open_publisher and open_subscriber";
+        case segment_kind::latest: return "a latest value: open_latest_writer and _reader";
+        case segment_kind::any: break;
+    }
+    return "something that this program does not know";
+}
+
 /// Checks a header that somebody else wrote against the file's size and our type, and takes the
-/// shape from it. Errors: corrupt (no segment, or a broken one), incompatible (another layout or
-/// type).
+/// shape from it. Errors: corrupt (no segment, or a broken one), incompatible (another layout, kind
+/// or type).
 [[nodiscard]] inline result<void> check_header(const segment_header& from, std::size_t file_bytes,
                                                const message_type& own, const std::string& where,
-                                               shape& out, diagnostics& why) {
+                                               shape& out, diagnostics& why,
+                                               segment_kind wanted = segment_kind::channel) {
     const segment_header h = from;  // read once: the file is input
     if (h.magic != magic) {
         return why.fail(errc::corrupt, where +
@@ -205,7 +242,11 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
                                                 std::to_string(version) +
                                                 ": build both with the same parley");
     }
-    const shape s{h.lanes, static_cast<std::size_t>(h.capacity), h.alignment};
+    if (h.kind != wanted && wanted != segment_kind::any) {
+        return why.fail(errc::incompatible,
+                        where + " is " + words_of(h.kind) + "; this end wants " + words_of(wanted));
+    }
+    const shape s{h.lanes, static_cast<std::size_t>(h.capacity), h.alignment, h.kind};
     if (h.capacity > capacity_bytes_max || !s.sane() || s.segment_bytes() != file_bytes ||
         h.description_bytes > sizeof h.description) {
         return why.fail(errc::corrupt, where + " is damaged: " + std::to_string(h.lanes) +
@@ -213,19 +254,24 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
                                            " bytes do not fit its " + std::to_string(file_bytes) +
                                            " bytes; remove it with `parley clean`");
     }
+    out = s;
+    const std::string_view theirs(h.description, h.description_bytes);
+    if (h.kind != segment_kind::channel && own.fingerprint == 0) return {};  // it takes any type
     if (own.fingerprint != h.fingerprint && h.fingerprint != 0) {
+        if (h.kind == segment_kind::channel) {
+            return why.fail(errc::incompatible, type_mismatch(theirs, own.description));
+        }
         return why.fail(errc::incompatible,
-                        type_mismatch({h.description, h.description_bytes}, own.description));
+                        where + " carries [" + std::string(theirs) + "], this end wants [" +
+                            std::string(own.description) + "]; give all the same message type");
     }
     if (own.alignment > h.alignment) {
-        return why.fail(errc::incompatible, where + " aligns messages to " +
-                                                std::to_string(h.alignment) +
-                                                " bytes for its receiver of [" +
-                                                std::string(h.description, h.description_bytes) +
-                                                "]; the sender's [" + std::string(own.description) +
-                                                "] wants " + std::to_string(own.alignment));
+        return why.fail(errc::incompatible,
+                        where + " aligns messages to " + std::to_string(h.alignment) +
+                            " bytes for its receiver of [" + std::string(theirs) +
+                            "]; the sender's [" + std::string(own.description) + "] wants " +
+                            std::to_string(own.alignment));
     }
-    out = s;
     return {};
 }
 

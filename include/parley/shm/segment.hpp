@@ -4,12 +4,15 @@
 // Who lives: every party holds a byte-range lock of an open file description that it opened itself
 // (F_OFD_SETLK); the kernel drops it when the process dies, however it dies, and a lock needs no
 // PID namespace. Byte 0 is the reader's; 16 + 2i is the writer's of lane i. The byte after each is
-// held, on a description that a fork shares, by an end of make_channel that was not used yet.
+// held, on a description that a fork shares, by an end of make_channel that was not used yet. Of a
+// topic all parties share byte 0 (topic.hpp), 16 + 2i is a publisher's, 256 + 4j a subscriber's, and
+// the byte two behind it once it has a cursor in each ring.
 #pragma once
 
 #include <parley/base/error.hpp>
 #include <parley/detail/owner.hpp>
 #include <parley/detail/posix.hpp>
+#include <parley/shm/broadcast_layout.hpp>
 #include <parley/shm/layout.hpp>
 #include <parley/shm/memory.hpp>
 
@@ -31,10 +34,15 @@ inline constexpr off_t reader_lock = 0;
     return static_cast<off_t>(16 + 2 * lane);
 }
 
-/// Takes the lock byte `at` for this open file description; would_block: somebody else has it.
-[[nodiscard]] inline result<void> try_lock(int fd, off_t at) noexcept {
+[[nodiscard]] constexpr off_t subscriber_lock(std::size_t slot) noexcept {
+    return static_cast<off_t>(256 + 4 * slot);
+}
+
+/// Takes the lock byte `at` for this open file description, alone or (F_RDLCK) with others;
+/// would_block: somebody else has it.
+[[nodiscard]] inline result<void> try_lock(int fd, off_t at, short how = F_WRLCK) noexcept {
     struct flock l {};
-    l.l_type = F_WRLCK;
+    l.l_type = how;
     l.l_whence = SEEK_SET;
     l.l_start = at;
     l.l_len = 1;
@@ -71,6 +79,7 @@ struct segment_plan {
     shm_layout::shape shape;
     message_type type;
     bool rung_by_signals = false;
+    std::uint32_t rule = 0;
 };
 
 /// An open segment: its file and its shape. Mapped by the ends, each with its own rights.
@@ -82,6 +91,7 @@ struct segment {
     std::uint32_t owner_pid = 0;
     std::uint64_t pid_namespace = 0;
     bool rung_by_signals = false;
+    std::uint32_t rule = 0;
     memory_options memory = {};  // what this end asks of its rings
 
     /// Maps the ring of a lane twice, its memory reserved: the other side may be hostile, and
@@ -117,14 +127,22 @@ struct segment {
         header.segment = id = fresh_id;
         rung_by_signals = plan.rung_by_signals;
         header.rung_by_signals = rung_by_signals ? 1 : 0;
-        auto& reader = map.as<shm_layout::reader_page>(shm_layout::reader_offset);
-        for (auto& lane : reader.lanes) lane.head = shape.first();
+        header.rule = rule = plan.rule;
+        if (shape.kind == shm_layout::segment_kind::channel) {
+            auto& reader = map.as<shm_layout::reader_page>(shm_layout::reader_offset);
+            for (auto& lane : reader.lanes) lane.head = shape.first();
+        } else if (shape.kind == shm_layout::segment_kind::topic) {
+            for (std::size_t i = 0; i < shape.lanes; ++i) {
+                map.as<shm_layout::publisher_page>(shape.lane_offset(i)).start(shape);
+            }
+        }
         return {};
     }
 
     /// Reads and checks the header of an existing file.
-    [[nodiscard]] result<void> adopt(const message_type& own, const std::string& where,
-                                     diagnostics& why) {
+    [[nodiscard]] result<void> adopt(
+        const message_type& own, const std::string& where, diagnostics& why,
+        shm_layout::segment_kind kind = shm_layout::segment_kind::channel) {
         struct stat s {};
         if (::fstat(file.get(), &s) != 0) return why.fail(last_error(), explain(where, errno));
         const auto size = static_cast<std::size_t>(s.st_size);
@@ -137,12 +155,15 @@ struct segment {
             return why.fail(r.error(), explain("mapping " + where, errno));
         }
         const auto& header = map.as<const shm_layout::segment_header>();
-        if (auto r = shm_layout::check_header(header, size, own, where, shape, why); !r) return r;
+        if (auto r = shm_layout::check_header(header, size, own, where, shape, why, kind); !r) {
+            return r;
+        }
         id = header.segment;
         net_namespace = header.net_namespace;
         owner_pid = header.owner_pid;
         pid_namespace = header.pid_namespace;
         rung_by_signals = header.rung_by_signals != 0;
+        rule = header.rule;
         return {};
     }
 };
@@ -206,7 +227,8 @@ struct segment_name {
 
 /// Makes a segment under its name, as its only owner, taking over one whose owner is dead.
 /// The new file is complete and locked before anybody can find it, and a stale one goes as
-/// remove_stale_segment says: of any number of racing openers exactly one succeeds.
+/// remove_stale_segment says: of any number of racing openers exactly one succeeds. The owner's
+/// lock is held alone.
 class segment_creator {
 public:
     segment_creator(segment_name at, const segment_plan& plan, diagnostics& why)

@@ -92,13 +92,15 @@ struct shm {
 
     friend bool operator==(const shm&, const shm&) = default;
 
-private:
+    /// For those that make other segments at such an address.
     [[nodiscard]] detail::segment_name file() const {
         return {with.directory, name, with.permissions};
     }
     [[nodiscard]] detail::wait_plan plan() const {
         return {with.wait, std::chrono::microseconds(with.spin_us)};
     }
+
+private:
     template <class Request>
     [[nodiscard]] result<detail::later<sink, Request>> try_open_sink(const Request& request) const;
     template <class Request>

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// One bell for many sleepers: how a publisher wakes those subscribers that sleep, and looks at one
+// word for each message while nobody does.
+//
+// `asleep` belongs to the sleepers, `bell` (a futex) to the publishers, each in a page that the
+// other side can map read-only. `asleep` holds what the bell was when the last sleeper lay down:
+// somebody sleeps exactly while the two are equal, so nobody has to take the word back.
+//
+//   sleeper                                     publisher
+//     seen = bell                                 commit the message              (release)
+//     asleep = seen | how            (seq_cst)    light fence
+//     heavy fence                                 a = asleep
+//     look again for messages                     if a is new: bell: a.seen -> a.seen + 1, wake all
+//     futex_wait(bell, seen)
+//
+// The fences order both sides: either the second look finds the message, or the publisher finds the
+// sleeper. A sleeper that lies down while others sleep adds its `how`; one that read an older bell
+// than somebody else wrote reads it again, so the word never goes back, and a publisher that has
+// rung for a value has nothing to do while it stays. A publisher that is killed in between leaves a
+// sleeper to the look that it takes each 50 ms. Whoever cannot enrol for light fences stores and
+// looks with seq_cst instead, which pairs with the sleeper's exchange and second look.
+#pragma once
+
+#include <parley/detail/atomics.hpp>
+#include <parley/shm/broadcast_layout.hpp>
+#include <parley/shm/doorbell.hpp>
+
+#include <cstdint>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+/// The subscribers' side.
+template <class Atomics>
+struct many_sleepers {
+    std::uint64_t& asleep;
+    const std::uint32_t& bell;
+
+    /// Says that this one is about to sleep. Look again for messages before you do.
+    [[nodiscard]] std::uint32_t lie_down(std::uint64_t how) noexcept {
+        auto seen = Atomics::load(bell, std::memory_order_acquire);
+        auto now = Atomics::load(asleep, std::memory_order_relaxed);
+        // A subscriber that scribbles here makes others late, it does not keep them.
+        for (int tries = 0; tries < tries_max; ++tries) {
+            const auto theirs = static_cast<std::uint32_t>(now);
+            if (static_cast<std::int32_t>(theirs - seen) > 0) {  // rung since we looked
+                seen = Atomics::load(bell, std::memory_order_acquire);
+                if (theirs != seen) now = Atomics::load(asleep, std::memory_order_relaxed);
+                if (theirs != seen && tries + 2 < tries_max) continue;
+            }
+            const auto others = theirs == seen ? now : 0;
+            const auto wanted = (others & (asleep_on_futex | asleep_on_bell)) | how | seen;
+            if (Atomics::compare_exchange(asleep, now, wanted, std::memory_order_seq_cst)) break;
+        }
+        Atomics::heavy_fence();  // pairs with the light one in publish_to_all()
+        return seen;
+    }
+    void sleep(std::uint32_t seen, duration at_most) noexcept {
+        Atomics::futex_wait(bell, seen, at_most);
+    }
+
+private:
+    static constexpr int tries_max = 16;
+};
+
+/// Publishes a word to all subscribers. Returns their `asleep`. `enrolled`: this process is.
+template <class Atomics>
+[[nodiscard, gnu::always_inline]] inline std::uint64_t publish_to_all(const std::uint64_t& asleep,
+                                                                      bool enrolled,
+                                                                      std::uint64_t& at,
+                                                                      std::uint64_t word) noexcept {
+    if (enrolled) [[likely]] {
+        Atomics::store(at, word, std::memory_order_release);
+        Atomics::light_fence();  // pairs with the heavy one in lie_down()
+        return Atomics::load(asleep, std::memory_order_relaxed);
+    }
+    Atomics::store(at, word, std::memory_order_seq_cst);
+    return Atomics::load(asleep, std::memory_order_seq_cst);
+}
+
+/// Rings for all who say that they sleep in `a`. `by_socket` is called if some of them sleep on
+/// descriptors. Of many publishers one makes the system call.
+template <class Atomics, class BySocket>
+void ring_all(std::uint64_t a, std::uint32_t& bell, BySocket&& by_socket) noexcept {
+    if ((a & (asleep_on_futex | asleep_on_bell)) == 0) return;
+    auto seen = static_cast<std::uint32_t>(a);
+    if (!Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_acq_rel)) return;
+    if ((a & asleep_on_futex) != 0) Atomics::futex_wake(bell);
+    if ((a & asleep_on_bell) != 0) by_socket();
+}
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley

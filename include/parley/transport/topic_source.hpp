@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT
+// A subscriber's end of a topic.
+#pragma once
+
+#include <parley/shm/subscriber.hpp>
+#include <parley/transport/transport.hpp>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+namespace parley {
+inline namespace v1 {
+namespace detail {
+
+template <class Atomics>
+class subscriber_source {
+    using core = topic_subscriber<Atomics>;
+    using followed = followed_ring<Atomics>;
+
+public:
+    static constexpr bool in_memory = true, straight = true;
+
+    /// A message where its publisher put it, which holds that publisher up; or a copy of it, where
+    /// the publisher would overwrite it. Room is given back as by lane_source::view.
+    class view {
+    public:
+        view(view&& other) noexcept
+            : core_(std::exchange(other.core_, nullptr)),
+              ring_(other.ring_),
+              bytes_(other.bytes_) {}
+        view& operator=(view&& other) noexcept {
+            let_go();
+            core_ = std::exchange(other.core_, nullptr);
+            ring_ = other.ring_;
+            bytes_ = other.bytes_;
+            return *this;
+        }
+        ~view() { let_go(); }
+
+        [[nodiscard]] parley::bytes bytes() const noexcept { return bytes_; }
+
+    private:
+        friend subscriber_source;
+        view(core* c, followed* f, parley::bytes b) noexcept : core_(c), ring_(f), bytes_(b) {
+            ++c->borrowed;
+            ++f->borrowed;
+        }
+        void let_go() noexcept {
+            if (core_ != nullptr) core_->let_go(*ring_, bytes_);
+            core_ = nullptr;
+        }
+
+        core* core_;
+        followed* ring_;
+        parley::bytes bytes_;
+    };
+
+    [[gnu::always_inline]] result<view> try_receive() {
+        core& c = *core_;
+        if (c.now != nullptr && c.turn < turn_max && !c.room) [[likely]] {
+            const auto item = c.now->ring.take(nullptr);
+            if (item.kind == taken::message) [[likely]] {
+                ++c.turn;
+                return view(&c, c.now, item.payload);
+            }
+            if (item.kind == taken::broken) c.spoilt(*c.now);
+        }
+        return try_receive_slowly();
+    }
+
+    [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into, time_point) {
+        core& c = *core_;
+        followed* const f = c.now;
+        if (f == nullptr || c.turn >= turn_max || f->borrowed != 0) return placement::not_placed;
+        if (!f->ring.take_into(into)) return placement::not_placed;
+        ++c.turn;
+        if (const auto asleep = f->ring.release(); asleep != 0) [[unlikely]]
+            c.wake_publisher(*f, asleep);
+        return placement::placed;
+    }
+
+    result<void> wait(time_point until) {
+        core& c = *core_;
+        if (!c.open) return {};
+        const time_point spin_until = c.plan.spin_until(until);
+        for (;;) {
+            for (int i = 0; i < 64; ++i) {
+                if (c.something_to_say(std::memory_order_acquire)) return {};
+                Atomics::pause();
+            }
+            if (spin_until != expired && clock::now() < spin_until) {
+                if (c.somebody_died()) return {};
+                continue;
+            }
+            if (until != never && clock::now() >= until) return errc::timed_out;
+            c.park(until);
+            if (c.somebody_died()) return {};
+        }
+    }
+
+    result<int> pollable() {
+        core& c = *core_;
+        if (!c.open) return errc::closed;
+        if (c.ready.made()) return c.ready.get();
+        return c.make_pollable();
+    }
+    result<void> close(time_point) {
+        core_->close();
+        return {};
+    }
+
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost_publishers; }
+    [[nodiscard]] std::uint64_t lost() const noexcept { return core_->lost(); }
+    [[nodiscard]] parley::limits limits() const noexcept {
+        const core& c = *core_;
+        return {.message_bytes_max = c.message_bytes_max(),
+                .borrows_max = c.room ? 1 : ~std::size_t{0},
+                .writers_max = c.seg.shape.lanes,
+                .readers_max = shm_layout::readers_max,
+                .in_place = !c.room,
+                .lossy = c.rule() != shm_layout::giving_way::block,
+                .successors = true};
+    }
+    [[nodiscard]] const diagnostics& why() const noexcept { return core_->why; }
+    [[nodiscard]] uri address() const { return core_->address; }
+
+    subscriber_source(subscriber_source&&) noexcept = default;
+    subscriber_source& operator=(subscriber_source&& other) noexcept {
+        if (core_) core_->close();
+        core_ = std::move(other.core_);
+        return *this;
+    }
+    ~subscriber_source() {
+        if (core_) core_->close();
+    }
+
+    /// Takes a place in a topic that was joined.
+    [[nodiscard]] static result<subscriber_source> claim(segment seg, std::string path, uri address,
+                                                         wait_plan plan, diagnostics& why) {
+        auto c = std::make_unique<core>(std::move(seg), std::move(path), std::move(address), plan);
+        if (auto r = c->map(why); !r) return r.error();
+        if (auto r = c->claim(why); !r) return r.error();
+        return subscriber_source(std::move(c));
+    }
+
+private:
+    explicit subscriber_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
+
+    /// A ring keeps its turn for so many messages, so that its lines stay warm.
+    static constexpr unsigned turn_max = 256;
+
+    [[gnu::noinline]] result<view> try_receive_slowly() {
+        core& c = *core_;
+        if (!c.open) return errc::closed;
+        if (c.room && c.borrowed != 0) {
+            return c.why.fail(errc::out_of_resources,
+                              "one borrow at a time where messages may be overwritten");
+        }
+        for (;;) {
+            for (std::size_t n = c.seg.shape.lanes; n > 0 && c.next_turn(); --n) {
+                followed& f = *c.now;
+                const auto item = f.ring.take(c.room.get());
+                if (item.kind == taken::message) {
+                    ++c.turn;
+                    return view(&c, &f, item.payload);
+                }
+                if (item.kind == taken::broken) c.spoilt(f);
+            }
+            if (c.trouble) return std::exchange(c.trouble, error_code());
+            if (c.adopt_newcomers() || c.see_who_ended()) continue;
+            if (c.ended && c.publishers == 0) return c.report_end();
+            if (c.ready.made() && c.rearm()) continue;
+            return errc::would_block;
+        }
+    }
+
+    std::unique_ptr<core> core_;
+};
+
+using topic_source = subscriber_source<std_atomics>;
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace parley
