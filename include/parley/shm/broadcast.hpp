@@ -85,10 +85,12 @@ struct ring_memory {
 };
 
 /// The longest message. One that is overwritten takes at most half a ring, less what lies around
-/// it, so that the anchor before it is always spared.
+/// it, so that the anchor before it is always spared. 0: the ring is too small for the alignment.
 [[nodiscard]] constexpr std::size_t broadcast_bytes_max(const shm_layout::shape& s,
                                                         bool overwriting) noexcept {
-    return overwriting ? s.capacity / 2 - 4 * s.alignment - 64 : s.message_bytes_max();
+    const std::size_t around = 4 * s.alignment + 64;
+    if (!overwriting) return s.message_bytes_max();
+    return s.capacity / 2 > around ? s.capacity / 2 - around : 0;
 }
 
 /// The length that a commit word announces; more than `most` if it announces no message.

@@ -26,6 +26,7 @@
 #include <parley/shm/doorbell.hpp>
 
 #include <cstdint>
+#include <utility>
 
 namespace parley {
 inline namespace v1 {
@@ -40,18 +41,20 @@ struct many_sleepers {
     /// Says that this one is about to sleep. Look again for messages before you do.
     [[nodiscard]] std::uint32_t lie_down(std::uint64_t how) noexcept {
         auto seen = Atomics::load(bell, std::memory_order_acquire);
-        auto now = Atomics::load(asleep, std::memory_order_relaxed);
         // A subscriber that scribbles here makes others late, it does not keep them.
         for (int tries = 0; tries < tries_max; ++tries) {
+            // Acquire pairs with the exchange: we see the bell that its writer saw, or a later one.
+            auto now = Atomics::load(asleep, std::memory_order_acquire);
             const auto theirs = static_cast<std::uint32_t>(now);
-            if (static_cast<std::int32_t>(theirs - seen) > 0) {  // rung since we looked
-                seen = Atomics::load(bell, std::memory_order_acquire);
-                if (theirs != seen) now = Atomics::load(asleep, std::memory_order_relaxed);
-                if (theirs != seen && tries + 2 < tries_max) continue;
+            if (static_cast<std::int32_t>(theirs - seen) > 0) {
+                const auto later = Atomics::load(bell, std::memory_order_acquire);
+                if (std::exchange(seen, later) != later) continue;
             }
-            const auto others = theirs == seen ? now : 0;
-            const auto wanted = (others & (asleep_on_futex | asleep_on_bell)) | how | seen;
-            if (Atomics::compare_exchange(asleep, now, wanted, std::memory_order_seq_cst)) break;
+            const auto others = theirs == seen ? now & (asleep_on_futex | asleep_on_bell) : 0;
+            if (Atomics::compare_exchange(asleep, now, others | how | seen,
+                                          std::memory_order_seq_cst)) {
+                break;
+            }
         }
         Atomics::heavy_fence();  // pairs with the light one in publish_to_all()
         return seen;

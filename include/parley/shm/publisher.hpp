@@ -18,12 +18,6 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// The name at which subscriber j's descriptor is rung.
-[[nodiscard]] inline socket_bell::name subscriber_bell(std::uint64_t segment, std::size_t j,
-                                                       std::uint32_t claim) noexcept {
-    return {segment, 1000 + static_cast<int>(j), claim};
-}
-
 /// A process's hold on one ring of a topic: opening, taking the ring, waiting for room, and burying
 /// the dead among those who hold it up.
 template <class Atomics>
@@ -229,7 +223,7 @@ struct topic_publisher final : fork_sensitive {
     std::size_t number = 0;
     std::uint32_t claim_number = 0;
     broadcast_writer<Atomics> ring;
-    std::unique_ptr<std::byte[]> staged;  // what is lent where the ring cannot be
+    own_room staged;  // what is lent where the ring cannot be
     std::uint64_t rung_for = 0;
     std::uint64_t dropped = 0;
     std::size_t refused = 0;

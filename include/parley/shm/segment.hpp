@@ -5,8 +5,8 @@
 // (F_OFD_SETLK); the kernel drops it when the process dies, however it dies, and a lock needs no
 // PID namespace. Byte 0 is the reader's; 16 + 2i is the writer's of lane i. The byte after each is
 // held, on a description that a fork shares, by an end of make_channel that was not used yet. Of a
-// topic all parties share byte 0 (topic.hpp), 16 + 2i is a publisher's, 256 + 4j a subscriber's, and
-// the byte two behind it once it has a cursor in each ring.
+// topic all parties share byte 0 (topic.hpp), 16 + 2i is a publisher's, 256 + 4j a subscriber's,
+// and the byte two behind it once it has a cursor in each ring.
 #pragma once
 
 #include <parley/base/error.hpp>

@@ -7,8 +7,7 @@
 #include <parley/base/uri.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/shm/broadcast_bell.hpp>
-#include <parley/shm/broadcast_reader.hpp>
-#include <parley/shm/publisher.hpp>
+#include <parley/shm/followed_ring.hpp>
 #include <parley/shm/topic.hpp>
 #include <parley/shm/waiting.hpp>
 
@@ -19,21 +18,6 @@
 namespace parley {
 inline namespace v1 {
 namespace detail {
-
-/// A ring that this subscriber reads, whoever publishes into it.
-template <class Atomics>
-struct followed_ring {
-    broadcast_reader<Atomics> ring;
-    const shm_layout::publisher_page* page;
-    std::size_t number;
-    std::uint32_t claim;   // the publisher that we know of
-    std::uint32_t deaths;  // of its predecessors, as far as they are counted
-    bool active;           // it is there, and not known to be over
-    mapping memory;
-    std::size_t borrowed = 0;
-    bool broken = false;  // it wrote no messages
-    unique_fd pidfd = {};
-};
 
 /// A process's hold on a topic as one of its subscribers.
 template <class Atomics>
@@ -63,7 +47,7 @@ struct topic_subscriber final : fork_sensitive {
         rings = std::make_unique<std::unique_ptr<followed>[]>(seg.shape.lanes);
         starts = std::make_unique<typename reader::start[]>(seg.shape.lanes);
         if (overwrites(rule())) {
-            room = std::make_unique_for_overwrite<std::byte[]>(message_bytes_max() + 8);
+            room.make(message_bytes_max(), seg.shape.alignment);
         }
         return {};
     }
@@ -140,14 +124,14 @@ struct topic_subscriber final : fork_sensitive {
         const auto& page = page_of(i);
         const auto deaths = Atomics::load(page.deaths, std::memory_order_acquire);
         const auto claim = Atomics::load(page.claims, std::memory_order_acquire);
-        const bool active =
-            Atomics::load(page.closed, std::memory_order_acquire) != claim && lives(i);
         const std::byte* const ring = memory.data();
         rings[i] = std::make_unique<followed>(
             followed{reader(seg.shape, rule(), ring, me->rings[i], page, starts[i]), &page, i,
-                     claim, deaths, active, std::move(memory)});
-        if (active) ++publishers;
-        if (active && ready.made()) watch(*rings[i]);
+                     claim, deaths, false, std::move(memory)});
+        followed& f = *rings[i];
+        f.active = !f.has_closed() && lives(i);
+        if (f.active) ++publishers;
+        if (f.active && ready.made()) watch(f);
         return {};
     }
     /// Looks for publishers that came since the last look. True if there is one.
@@ -167,9 +151,7 @@ struct topic_subscriber final : fork_sensitive {
             } else if (auto r = follow(i, why); !r) {
                 trouble = r.error();
             } else if (!rings[i]->active) {
-                over(*rings[i], Atomics::load(page_of(i).closed, std::memory_order_acquire) == claim
-                                    ? errc::closed
-                                    : errc::peer_lost);
+                over(*rings[i], rings[i]->has_closed() ? errc::closed : errc::peer_lost);
             }
         }
         return any;
@@ -248,18 +230,15 @@ struct topic_subscriber final : fork_sensitive {
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
             followed* const f = rings[i].get();
             if (f == nullptr || !f->active) continue;
-            const bool closed = has_closed(*f);
+            const bool closed = f->has_closed();
             if (!closed && (!look || lives(i))) continue;
             any = true;
             // It ended after the last look at its ring: what it published before counts.
             if (f->ring.ready(std::memory_order_acquire)) continue;
             if (Atomics::load(f->page->claims, std::memory_order_acquire) != f->claim) continue;
-            over(*f, closed || has_closed(*f) ? errc::closed : errc::peer_lost);
+            over(*f, closed || f->has_closed() ? errc::closed : errc::peer_lost);
         }
         return any;
-    }
-    [[nodiscard]] static bool has_closed(const followed& f) noexcept {
-        return Atomics::load(f.page->closed, std::memory_order_acquire) == f.claim;
     }
     [[nodiscard]] bool look_is_due() noexcept {
         const auto t = coarse_now_ns();
@@ -289,7 +268,7 @@ struct topic_subscriber final : fork_sensitive {
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
             const followed* const f = rings[i].get();
             if (f == nullptr || f->broken) continue;
-            if (f->ring.ready(order) || (f->active && has_closed(*f))) return true;
+            if (f->ring.ready(order) || (f->active && f->has_closed())) return true;
         }
         return false;
     }
@@ -387,7 +366,7 @@ struct topic_subscriber final : fork_sensitive {
     shm_layout::subscriber_page* me = nullptr;
     std::unique_ptr<std::unique_ptr<followed>[]> rings;
     std::unique_ptr<typename reader::start[]> starts;
-    std::unique_ptr<std::byte[]> room;  // for a copy of what may be overwritten
+    own_room room;  // for a copy of what may be overwritten
     std::size_t place = 0;
     std::uint32_t claim_number = 0;
     std::uint32_t claims_seen = 0;

@@ -10,13 +10,41 @@
 #pragma once
 
 #include <parley/base/error.hpp>
+#include <parley/shm/doorbell.hpp>
 #include <parley/shm/segment.hpp>
 
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <string>
 
 namespace parley {
 inline namespace v1 {
 namespace detail {
+
+/// The name at which subscriber j's descriptor is rung.
+[[nodiscard]] inline socket_bell::name subscriber_bell(std::uint64_t segment, std::size_t j,
+                                                       std::uint32_t claim) noexcept {
+    return {segment, 1000 + static_cast<int>(j), claim};
+}
+
+/// Memory of this process for one message, made on first demand and kept.
+class own_room {
+public:
+    /// n bytes, aligned as `alignment` says.
+    void make(std::size_t n, std::size_t alignment) {
+        if (at_ != nullptr) return;
+        memory_ = std::make_unique_for_overwrite<std::byte[]>(n + alignment);
+        const auto first = reinterpret_cast<std::uintptr_t>(memory_.get());
+        at_ = memory_.get() + (alignment - first % alignment);
+    }
+    [[nodiscard]] std::byte* get() const noexcept { return at_; }
+    explicit operator bool() const noexcept { return at_ != nullptr; }
+
+private:
+    std::unique_ptr<std::byte[]> memory_;
+    std::byte* at_ = nullptr;
+};
 
 /// True if `path` still means this open file.
 [[nodiscard]] inline bool is_named(const std::string& path, int file) noexcept {

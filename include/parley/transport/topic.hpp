@@ -79,6 +79,12 @@ struct topic {
         }
         planned.shape.kind = shm_layout::segment_kind::topic;
         planned.rule = static_cast<std::uint32_t>(rule);
+        if (broadcast_bytes_max(planned.shape, overwrites(rule)) == 0) {
+            return why.fail(errc::invalid_argument,
+                            "capacity_bytes=" + std::to_string(at.with.capacity_bytes) +
+                                " is too little for messages aligned to " +
+                                std::to_string(planned.shape.alignment) + " bytes");
+        }
         using end = later<sink, Request>;
         return opened_by_and_by(request, [&]() -> result<end> {
             segment seg;

@@ -33,10 +33,7 @@ public:
         }
         mutable_bytes room;
         if (c.ring.overwriting() || c.rule() == shm_layout::giving_way::drop_newest) {
-            if (!c.staged) {
-                c.staged =
-                    std::make_unique_for_overwrite<std::byte[]>(c.ring.message_bytes_max() + 8);
-            }
+            c.staged.make(c.ring.message_bytes_max(), c.seg.shape.alignment);
             room = {c.staged.get(), n};
         } else {
             room = c.ring.try_loan(n);
@@ -60,7 +57,7 @@ public:
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
-        if (l.bytes().data() == c.staged.get()) return put(l.bytes());
+        if (c.staged) return put(l.bytes());
         const auto asleep = c.ring.commit(l.bytes().size());
         if (asleep != c.rung_for) c.wake(asleep);
         return {};
