@@ -16,7 +16,9 @@
 #include <parley/channel.hpp>
 #include <parley/codec/codec.hpp>
 #include <parley/delivered.hpp>
+#include <parley/latest.hpp>
 #include <parley/objects.hpp>
+#include <parley/pubsub.hpp>
 #include <parley/request.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>

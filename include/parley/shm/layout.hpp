@@ -64,7 +64,7 @@ enum class record : std::uint8_t { message = 2, end = 3 };
 enum class segment_kind : std::uint32_t {
     channel,  ///< many writers, one reader: this file
     topic,    ///< publishers and subscribers: broadcast_layout.hpp
-    latest,   ///< one value: latest_layout.hpp
+    latest,   ///< one value: latest.hpp
     any,      ///< for who only looks on
 };
 
@@ -155,7 +155,7 @@ struct shape {
 
     /// What every segment of this shape has from the start; the rest is reserved when it is used.
     [[nodiscard]] constexpr std::size_t control_bytes() const noexcept {
-        return lanes_offset + lanes * page_bytes;
+        return lane_offset(kind == segment_kind::latest ? 1 : lanes);
     }
     [[nodiscard]] constexpr std::size_t lane_offset(std::size_t lane) const noexcept {
         return lanes_offset + lane * page_bytes;

@@ -50,6 +50,13 @@ template <class Rule>
     return "a rule that this program does not know";
 }
 
+/// What many take part in has a name.
+[[nodiscard]] inline result<void> check_topic_address(const shm& at, diagnostics& why) {
+    if (at.fd < 0 && !at.name.empty()) return at.file().check(why);
+    return why.fail(errc::invalid_argument,
+                    "what many take part in wants a name, as in shm{\"feed\"} or shm://feed");
+}
+
 /// The transport below publisher and subscriber: its sink is a publisher's end, its source a
 /// subscriber's. What it promises stands in pubsub.hpp.
 struct topic {
@@ -70,7 +77,7 @@ struct topic {
     template <std::same_as<open_request> Request = open_request>
     [[nodiscard]] result<later<sink, Request>> open_sink(const Request& request) const {
         auto& why = *request.why;
-        if (auto r = check(why); !r) return r.error();
+        if (auto r = check_topic_address(at, why); !r) return r.error();
         segment_plan planned;
         if (auto r = plan_segment(planned, at.with.writers_max, at.with.capacity_bytes,
                                   request.type, why);
@@ -96,7 +103,7 @@ struct topic {
     template <std::same_as<open_request> Request = open_request>
     [[nodiscard]] result<later<source, Request>> open_source(const Request& request) const {
         auto& why = *request.why;
-        if (auto r = check(why); !r) return r.error();
+        if (auto r = check_topic_address(at, why); !r) return r.error();
         using end = later<source, Request>;
         return opened_by_and_by(request, [&]() -> result<end> {
             segment seg;
@@ -114,13 +121,6 @@ struct topic {
     friend bool operator==(const topic&, const topic&) = default;
 
 private:
-    [[nodiscard]] result<void> check(diagnostics& why) const {
-        if (at.fd >= 0 || at.name.empty()) {
-            return why.fail(errc::invalid_argument,
-                            "a topic wants a name, as in shm{\"feed\"} or shm://feed");
-        }
-        return at.file().check(why);
-    }
     [[nodiscard]] error_code other_rule(segment& seg, diagnostics& why) const {
         const auto theirs = static_cast<giving_way>(seg.rule);
         leave_segment(at.file().path(), seg.file);

@@ -139,8 +139,12 @@ public:
     [[nodiscard]] static result<subscriber_source> claim(segment seg, std::string path, uri address,
                                                          wait_plan plan, diagnostics& why) {
         auto c = std::make_unique<core>(std::move(seg), std::move(path), std::move(address), plan);
-        if (auto r = c->map(why); !r) return r.error();
-        if (auto r = c->claim(why); !r) return r.error();
+        auto r = c->map(why);
+        if (r) r = c->claim(why);
+        if (!r) {  // it may be that nobody else is there
+            leave_segment(c->path, c->seg.file);
+            return r.error();
+        }
         return subscriber_source(std::move(c));
     }
 
