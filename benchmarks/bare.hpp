@@ -70,8 +70,8 @@ private:
     std::uint64_t head_ = 0, tail_seen_ = 0;
 };
 
-/// A broadcast ring of slots: the publisher publishes per 2 KiB and looks at the slowest reader once
-/// a lap; readers take what is there once it is 64 KiB, or the last of it, and yield meanwhile.
+/// A broadcast ring of frames, a length and so many bytes: the publisher publishes per 2 KiB and looks at the slowest reader
+/// once a lap; readers take what is there once it is 64 KiB, or the last of it, and yield else.
 template <class Message, int Readers>
 class broadcast {
 public:
@@ -87,7 +87,9 @@ public:
 
     void publish(const Message& v) {
         while (tail_ - slowest_ == slots) look_at_readers();
-        std::memcpy(&m_->slot[tail_ & (slots - 1)], &v, sizeof v);
+        frame& f = m_->slot[tail_ & (slots - 1)];
+        f.length = sizeof v;
+        std::memcpy(&f.message, &v, sizeof v);
         ++tail_;
         if (tail_ % batch == 0 || tail_ == messages_) {
             m_->tail.store(tail_, std::memory_order_release);
@@ -95,12 +97,18 @@ public:
     }
     void receive(int reader, Message& v) {
         if (head_ == tail_seen_) wait_for_more(reader);
-        std::memcpy(&v, &m_->slot[head_ & (slots - 1)], sizeof v);
+        const frame& f = m_->slot[head_ & (slots - 1)];
+        if (f.length > sizeof v) std::abort();
+        std::memcpy(&v, &f.message, f.length);
         ++head_;
     }
     void finish(int reader) { m_->head[reader].at.store(head_, std::memory_order_release); }
 
 private:
+    struct frame {
+        std::uint64_t length;
+        Message message;
+    };
     static constexpr std::size_t slots = (4 << 20) / sizeof(Message);
     static constexpr std::size_t batch = sizeof(Message) >= 2048 ? 1 : 2048 / sizeof(Message);
     static constexpr std::size_t lag = sizeof(Message) >= 65536 ? 1 : 65536 / sizeof(Message);
@@ -110,7 +118,7 @@ private:
     struct memory {
         alignas(64) std::atomic<std::uint64_t> tail{0};
         cursor head[Readers];
-        alignas(64) Message slot[slots];
+        alignas(64) frame slot[slots];
     };
 
     void look_at_readers() {

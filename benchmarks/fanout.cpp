@@ -73,6 +73,7 @@ figures bare_rate(std::uint64_t count) {
             auto v = std::make_unique<payload<N>>();
             for (std::uint64_t i = 0; i < count; ++i) {
                 ring.receive(k, *v);
+                bench::seen(v.get());
                 if (v->sequence != i) out_of_order(v->sequence, i);
             }
             ring.finish(k);
@@ -112,6 +113,7 @@ figures parley_rate(Rule rule, std::uint64_t count) {
             for (;;) {
                 const auto r = in.receive(*v, parley::expired);
                 if (r) {
+                    bench::seen(v.get());
                     if (v->sequence < next) out_of_order(v->sequence, next);
                     next = v->sequence + 1;
                     ++got;

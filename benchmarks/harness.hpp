@@ -46,6 +46,9 @@ void drop(T* p) {
     ::munmap(p, sizeof(T));
 }
 
+/// Makes the compiler believe that somebody looks at all of it.
+inline void seen(const void* at) { asm volatile("" : : "r"(at) : "memory"); }
+
 struct signals {
     alignas(64) std::atomic<int> ready{0};
     alignas(64) std::atomic<int> go{0};
@@ -70,8 +73,7 @@ void one_to_many(int n, Here&& here, There&& there) {
         children.push_back(child);
     }
     pin(0);
-    while (s->ready.load() < n) {
-    }
+    while (s->ready.load() < n) ::sched_yield();  // it may be that they are to run here first
     s->go.store(1);
     here(*s);
     for (const pid_t child : children) {

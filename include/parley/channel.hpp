@@ -202,20 +202,11 @@ public:
                       requires { requires codec<T>::any_bytes; }) {
             auto r =
                 drive::receive_into(source_, {reinterpret_cast<std::byte*>(&into), sizeof(T)}, d);
+            if (r && *r == placement::placed) [[likely]]
+                return {};
             if (!r) return r.error();
-            if (*r == placement::placed) return {};
         }
-        auto m = drive::receive(source_, d);
-        if (!m) return m.error();
-        if constexpr (requires { requires codec<T>::any_bytes; }) {
-            if (m->bytes().size() != sizeof(T)) return errc::corrupt;
-            std::memcpy(static_cast<void*>(&into), m->bytes().data(), sizeof(T));
-        } else {
-            auto value = codec<T>::decode(m->bytes());
-            if (!value) return value.error();
-            into = std::move(*value);
-        }
-        return {};
+        return receive_slowly(into, d);
     }
 
     /// The next message where it lies: nothing is copied. At most limits().borrows_max at once.
@@ -269,6 +260,20 @@ public:
     [[nodiscard]] source_type& end() noexcept { return source_; }
 
 private:
+    /// Kept out of the way of a message that can be had at once.
+    [[gnu::noinline]] result<void> receive_slowly(T& into, deadline d) {
+        auto m = drive::receive(source_, d);
+        if (!m) return m.error();
+        if constexpr (requires { requires codec<T>::any_bytes; }) {
+            if (m->bytes().size() != sizeof(T)) return errc::corrupt;
+            std::memcpy(static_cast<void*>(&into), m->bytes().data(), sizeof(T));
+        } else {
+            auto value = codec<T>::decode(m->bytes());
+            if (!value) return value.error();
+            into = std::move(*value);
+        }
+        return {};
+    }
     /// A stream packs frames without padding, so a message may lie at any address: one that lies
     /// badly is moved to a place that is made once and kept.
     bytes aligned(bytes b) {

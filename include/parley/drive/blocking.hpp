@@ -72,7 +72,11 @@ template <gathering_sink S>
 [[nodiscard, gnu::always_inline]] inline result<void> send_from(S& s, bytes m, deadline& d) {
     for (;;) {
         auto r = s.send_from(m, d.is_try() || in_memory<S> || queueing_sink<S> ? expired : d.at());
-        if (r || r.error() != errc::would_block || d.is_try()) return r;
+        // Made anew, not copied: what was just written in parts and is copied as a whole waits for
+        // all stores before it, those of the message among them.
+        if (r) [[likely]]
+            return {};
+        if (r.error() != errc::would_block || d.is_try()) return r;
         if (auto w = s.wait(d.at()); !w) return w.error();
     }
 }

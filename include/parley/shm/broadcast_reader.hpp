@@ -130,7 +130,9 @@ public:
 
     /// Gives all that was taken back to the publisher. Returns its `asleep`, if it may be to be
     /// rung. Where nothing waits for it, nothing is said.
-    std::uint64_t release() noexcept { return overwritten_ ? 0 : give_back(next_); }
+    [[gnu::always_inline]] std::uint64_t release() noexcept {
+        return overwritten_ ? 0 : give_back(next_);
+    }
     /// As lane_reader::release_oldest.
     std::uint64_t release_oldest(bytes payload) noexcept {
         if (overwritten_ || payload.data() != ring_.payload(head_)) return 0;
@@ -232,7 +234,7 @@ private:
         }
         return {taken::broken, {}};
     }
-    std::uint64_t give_back(std::uint64_t position) noexcept {
+    [[gnu::always_inline]] std::uint64_t give_back(std::uint64_t position) noexcept {
         head_ = position;
         // A release: our reads are over. The publisher may sleep for room.
         return publish_to<Atomics>(page_->state.asleep, enrolled_, cursor_->head, position);

@@ -271,7 +271,7 @@ TEST_CASE("broadcast ring: who comes while messages flow misses none from its fi
                 if (item.kind == taken::nothing) continue;
                 broken += item.kind != taken::message;
                 const auto i = number_of(item.payload);
-                // What was published after it had come is not skipped; one may be so, and not counted yet.
+        
                 wrong += i == ~std::uint64_t{0} || i - me.in.lost() > before + 1;
                 me.begin_at(i + 1 - me.in.lost());
                 (void)me.in.release();
@@ -373,7 +373,7 @@ TEST_CASE("broadcast bell: of many sleepers each is woken, and nobody rings whil
                 }
                 const auto rung = me.lie_down(parley::detail::asleep_on_futex);
                 if (atomics::load(word, std::memory_order_seq_cst) != mine) continue;
-                me.sleep(rung, std::chrono::hours(1));  // only a ring ends this
+                me.sleep(rung, std::chrono::hours(1));  // tidy: allow only a ring ends it
             }
         });
     }
