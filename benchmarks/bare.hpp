@@ -70,8 +70,9 @@ private:
     std::uint64_t head_ = 0, tail_seen_ = 0;
 };
 
-/// A broadcast ring of frames, a length and so many bytes: the publisher publishes per 2 KiB and looks at the slowest reader
-/// once a lap; readers take what is there once it is 64 KiB, or the last of it, and yield else.
+/// A broadcast ring of frames, a length and so many bytes: the publisher publishes per 2 KiB and
+/// looks at the slowest reader once a lap; readers take what is there once it is 64 KiB, or the
+/// last of it, and yield else.
 template <class Message, int Readers>
 class broadcast {
 public:

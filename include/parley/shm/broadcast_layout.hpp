@@ -16,17 +16,14 @@
 //                     |   + 128: how far it has written, a hint    |
 //                     |   + 192: reserve, dropped                  |
 //                     |   + 256: anchors                           |
-//                     | publisher_page 1 …                         | publisher 1 …     publisher 1
-//                     …
+//                     | publisher_page 1 …                         | publisher 1       publisher 1
 //   16384 + 4096 * n  +--------------------------------------------+
 //                     | subscriber_page 0: claims, asleep          | subscriber 0      subscriber 0
 //                     |   + 64 * (1 + i): cursor in ring i         |
-//                     | subscriber_page 1 … 63, 8192 bytes each    | subscriber 1 …    subscriber 1
-//                     …
-//   + 8192 * 64       +--------------------------------------------+
-//                     | ring of publisher 0, capacity bytes        | publisher 0       publisher 0
-//                     | ring of publisher 1 …                      | publisher 1 …     publisher 1
-//                     …
+//                     | subscriber_page 1 … 63, 8192 bytes each    | subscriber 1      subscriber 1
+//   + 8192 * 64,      +--------------------------------------------+
+//   rounded up as a   | ring of publisher 0, capacity bytes        | publisher 0       publisher 0
+//   channel's         | ring of publisher 1 …                      | publisher 1       publisher 1
 //                     +--------------------------------------------+
 //
 // A ring is mapped twice and holds messages as a lane does (layout.hpp), and nothing else. A

@@ -62,12 +62,12 @@ struct topic_publisher final : fork_sensitive {
     }
     result<void> take(std::size_t i, diagnostics& d) {
         constexpr int rights = PROT_READ | PROT_WRITE;
-        const std::size_t at = seg.shape.ring_offset(i), n = seg.shape.capacity;
-        if (auto r = reserve(seg.file.get(), at, n, address.text(), d); !r) return r;
-        auto r =
-            page_map.map(seg.file.get(), seg.shape.lane_offset(i), shm_layout::page_bytes, rights);
-        if (r) r = ring_map.map_twice(seg.file.get(), at, n, rights);
-        if (!r) return d.fail(r.error(), explain("mapping " + address.text(), errno));
+        if (auto r = seg.map_ring(ring_map, i, rights, address.text(), d); !r) return r;
+        if (auto r = page_map.map(seg.file.get(), seg.shape.lane_offset(i), shm_layout::page_bytes,
+                                  rights);
+            !r) {
+            return d.fail(r.error(), explain("mapping " + address.text(), errno));
+        }
         me = &page_map.as<shm_layout::publisher_page>();
         number = i;
         ring = broadcast_writer<Atomics>(seg.shape, rule(), i, ring_map.data(), *me, *all,

@@ -114,13 +114,8 @@ struct topic_subscriber final : fork_sensitive {
 
     /// Begins to follow a ring, from where starts[i] says.
     result<void> follow(std::size_t i, diagnostics& d) {
-        const std::size_t at = seg.shape.ring_offset(i), n = seg.shape.capacity;
         mapping memory;
-        // The publisher reserved this memory; a hostile one did not.
-        if (auto r = reserve(seg.file.get(), at, n, address.text(), d); !r) return r;
-        if (auto r = memory.map_twice(seg.file.get(), at, n, PROT_READ); !r) {
-            return d.fail(r.error(), explain("mapping a ring", errno));
-        }
+        if (auto r = seg.map_ring(memory, i, PROT_READ, address.text(), d); !r) return r;
         const auto& page = page_of(i);
         const auto deaths = Atomics::load(page.deaths, std::memory_order_acquire);
         const auto claim = Atomics::load(page.claims, std::memory_order_acquire);

@@ -97,6 +97,7 @@ struct topic {
             segment seg;
             if (auto r = join_or_create(seg, at.file(), planned, why); !r) return r.error();
             if (seg.rule != planned.rule) return other_rule(seg, why);
+            seg.memory = at.with.memory;
             return end::claim(std::move(seg), at.file().path(), to_uri(), at.plan(), why);
         });
     }
@@ -114,6 +115,7 @@ struct topic {
             if (seg.rule > static_cast<std::uint32_t>(giving_way::latest_only)) {
                 return why.fail(errc::corrupt, path + " names no rule that parley knows");
             }
+            seg.memory = at.with.memory;
             return end::claim(std::move(seg), path, to_uri(), at.plan(), why);
         });
     }
