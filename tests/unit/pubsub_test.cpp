@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <parley/pubsub.hpp>
+#include <parley/shm/inspect.hpp>
 
 #include "support/catch.hpp"
 #include "support/process.hpp"
@@ -343,4 +344,32 @@ TEST_CASE("publisher: in a forked child both ends are closed, and the name stays
     out.publish(nth(3)).value();
     CHECK(in.receive().value().number == 3);
     CHECK(held->number == 1);
+}
+
+TEST_CASE("topic: who looks on sees its parties, and clears it away only when all are dead") {
+    watchdog dog("pubsub: looking on");
+    const unique_name name("topic");
+    diagnostics why;
+    const std::string path = "/dev/shm/parley." + name.text();
+    gate ready, never_opened;
+    child c([&] {
+        auto out = open_publisher<tick>(tiny(name), when_full::block{}).value();
+        auto in = open_subscriber<tick>(tiny(name)).value();
+        ready.open();
+        never_opened.pass();
+        return 0;
+    });
+    ready.pass();
+    auto seen = parley::segment_report::of(path, why).value();
+    CHECK(seen.kind == parley::shm_layout::segment_kind::topic);
+    CHECK(seen.alive);
+    CHECK(seen.writers == std::vector{static_cast<std::uint32_t>(c.pid())});
+    CHECK(seen.readers == seen.writers);
+    CHECK(parley::remove_stale_segment(path, why).error() == errc::in_use);
+    CHECK_THAT(why.text(), contains("is in use"));
+    c.kill();
+    seen = parley::segment_report::of(path, why).value();
+    CHECK((!seen.alive && seen.writers.empty() && seen.readers.empty()));
+    CHECK(parley::remove_stale_segment(path, why));
+    CHECK(leftovers(name.text()).empty());
 }

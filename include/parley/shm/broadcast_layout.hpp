@@ -110,6 +110,7 @@ static_assert(offsetof(subscribers_page, known) == 64 && offsetof(subscribers_pa
 static_assert(sizeof(subscribers_page) <= 2 * page_bytes && sizeof(publisher_page) <= page_bytes);
 static_assert(offsetof(publisher_page, pid) == offsetof(lane_page, pid) &&
               offsetof(publisher_page, signal) == offsetof(lane_page, signal));
+static_assert(offsetof(subscriber_page, pid) == offsetof(lane_page, pid));
 static_assert(offsetof(publisher_page, closed) == 28 && offsetof(publisher_page, deaths) == 32);
 static_assert(offsetof(publisher_page, state) == 64 && offsetof(publisher_page, progress) == 128);
 static_assert(offsetof(publisher_page, reserve) == 192 && offsetof(publisher_page, dropped) == 200);

@@ -23,7 +23,8 @@ inline namespace v1 {
 /// another user), corrupt (no segment, or a damaged one), incompatible (another layout version).
 struct segment_report {
     std::string path;
-    std::string type;  ///< the receiver's description of its message type
+    shm_layout::segment_kind kind{};  ///< a channel, a topic or a latest value
+    std::string type;                 ///< the receiver's, or creator's, description of its messages
     std::uint64_t fingerprint = 0;
     std::uint64_t message_bytes_max = 0;
     std::uint64_t capacity_bytes = 0;  ///< of each lane
@@ -32,9 +33,10 @@ struct segment_report {
     std::uint32_t owner_pid = 0;  ///< as the owner's PID namespace counts
     std::uint32_t owner_uid = 0;
     std::uint32_t mode = 0;
-    bool alive = false;                  ///< its receiver lives
+    bool alive = false;                  ///< its receiver lives; of the others, anybody
     bool same_namespace = false;         ///< owner_pid means the same here
     std::vector<std::uint32_t> writers;  ///< process of each live writer
+    std::vector<std::uint32_t> readers;  ///< of a topic: process of each live subscriber
 
     [[nodiscard]] static result<segment_report> of(const std::string& path, diagnostics& why);
 };
@@ -70,10 +72,11 @@ inline result<segment_report> segment_report::of(const std::string& path, diagno
     }
     const auto& header = map.as<const shm_layout::segment_header>();
     const message_type same{header.fingerprint, {}, 8};
-    if (auto r = seg.adopt(same, path, why); !r) return r.error();
+    if (auto r = seg.adopt(same, path, why, shm_layout::segment_kind::any); !r) return r.error();
 
     segment_report out;
     out.path = path;
+    out.kind = seg.shape.kind;
     const auto length = std::min<std::size_t>(header.description_bytes, sizeof header.description);
     out.type.assign(header.description, length);
     out.fingerprint = same.fingerprint;
@@ -86,13 +89,19 @@ inline result<segment_report> segment_report::of(const std::string& path, diagno
     out.mode = s.st_mode & 07777;
     out.alive = detail::is_locked(seg.file.get(), detail::reader_lock);
     out.same_namespace = seg.pid_namespace != 0 && seg.pid_namespace == detail::namespace_id("pid");
+    const auto signed_by = [&](std::size_t at, std::vector<std::uint32_t>& who) {
+        std::uint32_t pid = 0;  // at the same place in the page of every party
+        const auto field = static_cast<off_t>(at + offsetof(shm_layout::lane_page, pid));
+        if (::pread(seg.file.get(), &pid, sizeof pid, field) == sizeof pid) who.push_back(pid);
+    };
     for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
         if (!detail::is_locked(seg.file.get(), detail::writer_lock(i))) continue;
-        shm_layout::lane_page page{};
-        const auto at = static_cast<off_t>(shm_layout::lanes_offset + i * shm_layout::page_bytes);
-        if (::pread(seg.file.get(), &page, sizeof page, at) == sizeof page) {
-            out.writers.push_back(page.pid);
-        }
+        signed_by(seg.shape.lane_offset(i), out.writers);
+    }
+    if (out.kind != shm_layout::segment_kind::topic) return out;
+    for (std::size_t j = 0; j < shm_layout::readers_max; ++j) {
+        if (!detail::is_locked(seg.file.get(), detail::subscriber_lock(j))) continue;
+        signed_by(seg.shape.cursors_offset(j), out.readers);
     }
     return out;
 }

@@ -207,13 +207,18 @@ struct segment_name {
                                            "remove it or choose another name");
     }
     (void)!::pread(old.get(), &pid, sizeof pid, offsetof(shm_layout::segment_header, owner_pid));
+    auto kind = shm_layout::segment_kind::channel;
+    (void)!::pread(old.get(), &kind, sizeof kind, offsetof(shm_layout::segment_header, kind));
     auto mine = try_lock(old.get(), reader_lock);
     if (!mine && mine.error() != errc::would_block) {
         return why.fail(mine.error(), explain("locking " + path, errno));
     }
     if (!mine || is_locked(old.get(), reader_lock)) {
-        return why.fail(errc::in_use,
-                        path + " has a live receiver, process " + std::to_string(pid));
+        return why.fail(errc::in_use, path +
+                                          (kind == shm_layout::segment_kind::channel
+                                               ? " has a live receiver, process "
+                                               : " is in use; it was made by process ") +
+                                          std::to_string(pid));
     }
     struct stat ours {
     }, named{};
