@@ -7,6 +7,7 @@
 
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -79,6 +80,9 @@ struct std_atomics {
         asm volatile("yield");
 #endif
     }
+
+    /// Lets somebody else have this processor, who may be whom we wait for.
+    static void yield() noexcept { ::sched_yield(); }
 
 private:
     static long membarrier(int command) noexcept {

@@ -83,7 +83,8 @@ template <gathering_sink S>
 
 /// The next message straight into `into`, if it is as long and can be had this way.
 template <scattering_source S>
-[[nodiscard]] result<placement> receive_into(S& s, mutable_bytes into, deadline& d) {
+[[nodiscard, gnu::always_inline]] inline result<placement> receive_into(S& s, mutable_bytes into,
+                                                                        deadline& d) {
     auto r = s.receive_into(into, d.is_try() || in_memory<S> ? expired : d.at());
     if (!r && r.error() == errc::timed_out && d.is_try()) return errc::would_block;
     return r;

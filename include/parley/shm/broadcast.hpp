@@ -74,10 +74,10 @@ struct ring_memory {
     using word = std::conditional_t<std::is_const_v<Byte>, const std::uint64_t, std::uint64_t>;
 
     Byte* at = nullptr;
-    std::size_t capacity = 0;
+    std::size_t mask = 0;  // its capacity less one
 
     [[nodiscard]] Byte* payload(std::uint64_t position) const noexcept {
-        return at + (static_cast<std::size_t>(position) & (capacity - 1)) + 8;
+        return at + (static_cast<std::size_t>(position) & mask) + 8;
     }
     [[nodiscard]] word& commit(std::uint64_t position) const noexcept {
         return *reinterpret_cast<word*>(payload(position) - 8);

@@ -67,6 +67,47 @@ private:
     static constexpr int tries_max = 16;
 };
 
+/// A publisher's side of its own bell, by which its subscribers wake it. It says `rushing` (see
+/// doorbell.hpp) all the time, also while it sleeps: it passes a heavy fence whenever it lies down,
+/// so subscribers, who give room back with each message, never pay for the order.
+template <class Atomics>
+struct one_sleeper {
+    std::uint64_t& asleep;
+    const std::uint32_t& bell;
+    bool enrolled;
+
+    [[nodiscard]] std::uint32_t lie_down() noexcept {
+        const auto seen = Atomics::load(bell, std::memory_order_acquire);
+        Atomics::store(asleep, asleep_on_futex | seen | awake(), std::memory_order_seq_cst);
+        if (enrolled) Atomics::heavy_fence();  // pairs with the light one in publish_to_one()
+        return seen;
+    }
+    void sleep(std::uint32_t seen, duration at_most) noexcept {
+        Atomics::futex_wait(bell, seen, at_most);
+    }
+    void get_up() noexcept { Atomics::store(asleep, awake(), std::memory_order_relaxed); }
+
+private:
+    [[nodiscard]] std::uint64_t awake() const noexcept { return enrolled ? rushing : 0; }
+};
+
+/// Publishes a word to a publisher. Returns its `asleep`: 0 if it is awake.
+template <class Atomics>
+[[nodiscard, gnu::always_inline]] inline std::uint64_t publish_to_one(const std::uint64_t& asleep,
+                                                                      bool enrolled,
+                                                                      std::uint64_t& at,
+                                                                      std::uint64_t word) noexcept {
+    if (enrolled && (Atomics::load(asleep, std::memory_order_relaxed) & rushing) != 0) [[likely]] {
+        Atomics::store(at, word, std::memory_order_release);
+        Atomics::light_fence();
+        const auto a = Atomics::load(asleep, std::memory_order_relaxed);
+        if ((a & rushing) != 0) [[likely]]
+            return a & ~rushing;
+    }
+    Atomics::store(at, word, std::memory_order_seq_cst);  // a second time, or the first
+    return Atomics::load(asleep, std::memory_order_seq_cst) & ~rushing;
+}
+
 /// Publishes a word to all subscribers. Returns their `asleep`. `enrolled`: this process is.
 template <class Atomics>
 [[nodiscard, gnu::always_inline]] inline std::uint64_t publish_to_all(const std::uint64_t& asleep,

@@ -5,9 +5,9 @@
 #include <parley/base/bytes.hpp>
 #include <parley/detail/atomics.hpp>
 #include <parley/shm/broadcast.hpp>
+#include <parley/shm/broadcast_bell.hpp>
 #include <parley/shm/broadcast_layout.hpp>
 #include <parley/shm/distance.hpp>
-#include <parley/shm/doorbell.hpp>
 #include <parley/shm/lane.hpp>
 
 #include <cstddef>
@@ -64,7 +64,7 @@ public:
                      shm_layout::subscriber_cursor& cursor, const shm_layout::publisher_page& page,
                      const start& at) noexcept
         : shape_(s),
-          ring_{ring, s.capacity},
+          ring_{ring, s.capacity - 1},
           cursor_(&cursor),
           page_(&page),
           rule_(rule),
@@ -93,7 +93,7 @@ public:
     [[nodiscard, gnu::always_inline]] item take(std::byte* room) noexcept {
         if (overwritten_) return take_copy(room);
         if (distance_.is_due(next_)) [[unlikely]]
-            distance_.keep(next_);
+            distance_.keep(next_, Atomics::yield);  // other subscribers may share our core
         // Acquire pairs with publish(): the payload is there.
         const auto word = Atomics::load(ring_.commit(next_), std::memory_order_acquire);
         const auto n = announced(word, message_bytes_max_);
@@ -138,7 +138,12 @@ public:
         if (overwritten_ || payload.data() != ring_.payload(head_)) return 0;
         return give_back(head_ + shape_.stride(payload.size()));
     }
-    [[nodiscard]] std::uint64_t released() const noexcept { return head_; }
+    /// True if the publisher sleeps until this subscriber, number `place`, has come to where it is.
+    [[nodiscard]] bool is_awaited(std::size_t place) const noexcept {
+        const auto& state = page_->state;
+        return (Atomics::load(state.holders, std::memory_order_relaxed) >> place & 1) != 0 &&
+               head_ >= Atomics::load(state.wanted, std::memory_order_relaxed);
+    }
     /// How many messages were published, or given up, and will not be taken here.
     [[nodiscard]] std::uint64_t lost() const noexcept {
         return lost_ + Atomics::load(page_->dropped, std::memory_order_acquire) - dropped_;
@@ -214,7 +219,7 @@ private:
     [[gnu::noinline]] item take_copy(std::byte* room) noexcept {
         const bool newest = rule_ == shm_layout::giving_way::latest_only;
         if (!newest && distance_.is_due(next_)) [[unlikely]]
-            distance_.keep(next_);
+            distance_.keep(next_, Atomics::yield);  // other subscribers may share our core
         for (int tries = 0; tries < tries_max; ++tries) {
             if (newest) skip_to_newest();
             const auto word = Atomics::load(ring_.commit(next_), std::memory_order_acquire);
@@ -237,7 +242,7 @@ private:
     [[gnu::always_inline]] std::uint64_t give_back(std::uint64_t position) noexcept {
         head_ = position;
         // A release: our reads are over. The publisher may sleep for room.
-        return publish_to<Atomics>(page_->state.asleep, enrolled_, cursor_->head, position);
+        return publish_to_one<Atomics>(page_->state.asleep, enrolled_, cursor_->head, position);
     }
 
     static constexpr int tries_max = 1000;

@@ -27,7 +27,7 @@ public:
                      std::byte* ring, shm_layout::publisher_page& own,
                      const shm_layout::subscribers_page& all, const std::byte* cursors) noexcept
         : shape_(s),
-          ring_{ring, s.capacity},
+          ring_{ring, s.capacity - 1},
           own_(&own),
           all_(&all),
           cursors_(cursors),

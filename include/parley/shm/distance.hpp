@@ -30,7 +30,9 @@ public:
 
     [[nodiscard]] bool is_due(std::uint64_t next) const noexcept { return next >= look_at_; }
 
-    [[gnu::noinline]] void keep(std::uint64_t next) noexcept {
+    /// `pass_time` is about as long as a few cache misses, or lets somebody else run.
+    template <class PassTime>
+    [[gnu::noinline]] void keep(std::uint64_t next, PassTime pass_time) noexcept {
         const auto now = clock::now();
         const bool rush = now - measured_ < (next - measured_at_) * rush_pace;
         measured_ = now;
@@ -38,7 +40,7 @@ public:
         auto ahead = bytes_ahead(next);
         for (int looks = 0, still = 0; rush && ahead < lag_ && still < 8 && looks < looks_max;
              ++looks, ++still) {
-            for (int i = 0; i < 32; ++i) Atomics::pause();
+            pass_time();
             if (const auto more = bytes_ahead(next); more != ahead) {
                 ahead = more;
                 still = 0;

@@ -160,7 +160,9 @@ public:
     /// Takes the next message or end record. A broken lane stays broken, alone.
     [[nodiscard]] item take() noexcept {
         if (distance_.is_due(next_)) [[unlikely]]
-            distance_.keep(next_);
+            distance_.keep(next_, [] {
+                for (int i = 0; i < 32; ++i) Atomics::pause();
+            });
         // Acquire pairs with publish(): the payload is there.
         const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
         const auto length = static_cast<std::size_t>(word & 0xffffffffU);

@@ -74,14 +74,14 @@ struct topic_publisher final : fork_sensitive {
                                          cursors_map.data());
         const auto before = Atomics::load(me->claims, std::memory_order_relaxed);
         if (before != Atomics::load(me->closed, std::memory_order_relaxed)) {
-            Atomics::store(me->deaths, me->deaths + 1, std::memory_order_relaxed);
+            const auto deaths = Atomics::load(me->deaths, std::memory_order_relaxed);
+            Atomics::store(me->deaths, deaths + 1, std::memory_order_relaxed);
         }
         claim_number = before + 1;
         me->pid = static_cast<std::uint32_t>(::getpid());
         me->pid_namespace = namespace_id("pid");
         me->sender = seg.id ^ (std::uint64_t{me->pid} << 32 | claim_number);
         self().get_up();
-        if (enrolled) self().rush();
         // Release: whoever sees the claim sees the rest of this page.
         Atomics::store(me->claims, claim_number, std::memory_order_release);
         announce();
@@ -180,20 +180,19 @@ struct topic_publisher final : fork_sensitive {
     }
 
     // --- waiting ---------------------------------------------------------------------------
-    [[nodiscard]] sleeper<Atomics> self() const noexcept {
-        return {me->state.asleep, all->room[number]};
+    [[nodiscard]] one_sleeper<Atomics> self() const noexcept {
+        return {me->state.asleep, all->room[number], enrolled};
     }
     void park(time_point until) noexcept {
         const auto holders = ring.holders(refused);
         Atomics::store(me->state.wanted, ring.head_for(refused), std::memory_order_relaxed);
         Atomics::store(me->state.holders, holders, std::memory_order_relaxed);
-        const auto seen = self().lie_down(asleep_on_futex);
+        const auto seen = self().lie_down();
         if (!room_now(refused)) {
             const auto left = until == never ? liveness_interval : until - clock::now();
             self().sleep(seen, shorter(left, liveness_interval));
         }
         self().get_up();
-        if (enrolled) self().rush();
     }
 
     // --- closing ---------------------------------------------------------------------------

@@ -74,7 +74,7 @@ struct topic_subscriber final : fork_sensitive {
         me->pid = static_cast<std::uint32_t>(::getpid());
         me->pid_namespace = namespace_id("pid");
         Atomics::store(me->asleep, std::uint64_t{0}, std::memory_order_relaxed);
-        claim_number = me->claims + 1;
+        claim_number = Atomics::load(me->claims, std::memory_order_relaxed) + 1;
         // Release: who sees the claim sees that no cursor of the last one holds any more.
         Atomics::store(me->claims, claim_number, std::memory_order_release);
         set_known();
@@ -208,11 +208,8 @@ struct topic_subscriber final : fork_sensitive {
             wake_publisher(f, asleep);
     }
     /// The publisher sleeps until those who hold it up have come to a certain place.
-    [[gnu::noinline, gnu::cold]] void wake_publisher(followed& f, std::uint64_t asleep) noexcept {
-        const auto& state = f.page->state;
-        const auto holders = Atomics::load(state.holders, std::memory_order_relaxed);
-        if ((holders >> place & 1) == 0) return;
-        if (f.ring.released() < Atomics::load(state.wanted, std::memory_order_relaxed)) return;
+    void wake_publisher(followed& f, std::uint64_t asleep) noexcept {
+        if (!f.ring.is_awaited(place)) return;
         (void)rang<Atomics>(asleep, all->room[f.number], [] { return false; });
     }
 

@@ -44,7 +44,7 @@ struct latest_writer_core final : fork_sensitive {
         all = &readers_map.as<const layout::subscribers_page>();
         me = &page_map.as<layout::latest_page>();
         value = value_writer<Atomics>(buffers_map.data(), seg.shape.capacity, *me, *all);
-        claim = me->claims + 1;
+        claim = Atomics::load(me->claims, std::memory_order_relaxed) + 1;
         me->pid = static_cast<std::uint32_t>(::getpid());
         me->pid_namespace = namespace_id("pid");
         Atomics::store(me->claims, claim, std::memory_order_release);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Ends that move, close, die and are destroyed while operations are under way.
 #include <parley/asio.hpp>
+#include <parley/pubsub.hpp>
 
 #include "unit/asio/backends.hpp"
 
@@ -570,4 +571,33 @@ TEST_CASE("async end: it says what the blocking end says", "[asio]") {
     CHECK(ain.type().description == aout.type().description);
     CHECK(ain.why().empty());
     CHECK(ain.peers_lost() == 0);
+}
+
+TEST_CASE("async receive: a subscriber is a receiver", "[asio]") {
+    const watchdog dog("subscriber");
+    const unique_name name("topic");
+    const parley::shm at(name.text(), {.capacity_bytes = 4096});
+    auto out = parley::open_publisher<number>(at, parley::when_full::block{}).value();
+    asio::io_context io;
+    auto ain = parley::attach(io, parley::open_subscriber<number>(at).value());
+    std::jthread elsewhere([&] {
+        for (number i = 0; i < 1000; ++i) out.publish(i).value();
+        out.close().value();
+    });
+    number got = 0;
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            for (;;) {
+                const auto [ec, n] = co_await ain.async_receive(asio::as_tuple(use_awaitable));
+                if (ec) {
+                    CHECK(ec == errc::closed);
+                    co_return;
+                }
+                CHECK(n == got++);
+            }
+        },
+        rethrow);
+    io.run();
+    CHECK(got == 1000);
 }
