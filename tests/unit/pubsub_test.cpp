@@ -10,6 +10,8 @@
 #include <poll.h>
 
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -240,6 +242,27 @@ TEST_CASE("publisher: what does not belong to a topic is refused with words") {
     CHECK(open_publisher<tick>(tiny(name), when_full::block{}, 0ms, &why).error() ==
           errc::incompatible);
     CHECK_THAT(why.text(), contains("is a channel"));
+}
+
+TEST_CASE("topic: a file that is no segment is left alone; a damaged one of the dead gives way") {
+    const unique_name name("topic");
+    const std::string path = "/dev/shm/parley." + name.text();
+    diagnostics why;
+    std::ofstream(path) << "this is no segment";
+    CHECK(open_publisher<tick>(tiny(name), when_full::block{}, 0ms, &why).error() == errc::corrupt);
+    CHECK_THAT(why.text(), contains("left alone"));
+    CHECK(open_subscriber<tick>(tiny(name), 0ms, &why).error() == errc::corrupt);
+    std::filesystem::remove(path);
+    child c([&] {
+        auto out = open_publisher<tick>(tiny(name), when_full::block{}).value();
+        return ::kill(::getpid(), SIGKILL);
+    });
+    CHECK(c.wait() == 128 + SIGKILL);
+    std::filesystem::resize_file(path, 8192);
+    CHECK(open_subscriber<tick>(tiny(name), 0ms, &why).error() == errc::corrupt);
+    CHECK_THAT(why.text(), contains("damaged"));
+    auto out = open_publisher<tick>(tiny(name), when_full::drop_oldest{}, 0ms).value();
+    CHECK(open_subscriber<tick>(tiny(name), 0ms));
 }
 
 TEST_CASE("subscriber: a borrow looks into the ring and holds its publisher, or is a copy") {

@@ -63,8 +63,8 @@ private:
     if (!seg.file) return why.fail(last_error(), explain("opening " + path, errno));
     const int fd = seg.file.get();
     auto r = seg.adopt(own, path, why, kind);
-    // What the dead left may be of another type, or damaged.
-    if (!r && is_locked(fd, reader_lock)) return r;
+    // What the dead left may be of another type.
+    if (!r && (r.error() == errc::corrupt || is_locked(fd, reader_lock))) return r;
     if (!r || try_lock(fd, reader_lock)) {
         unlock(fd, reader_lock);
         return why.fail(errc::not_found, "all who used " + path + " are dead");
@@ -81,7 +81,9 @@ private:
     auto r = at.check(why);
     if (!r) return r;
     r = join_segment(seg, at.path(), plan.type, plan.shape.kind, why);
-    if (r || r.error() != errc::not_found) return r;
+    if (r) return r;
+    const bool damaged = r.error() == errc::corrupt && !is_locked(seg.file.get(), reader_lock);
+    if (r.error() != errc::not_found && !damaged) return r;
     seg = segment{};
     r = segment_creator(at, plan, why).create(seg, fresh_id());
     if (!r) return r.error() == errc::in_use ? make_error_code(errc::would_block) : r.error();
