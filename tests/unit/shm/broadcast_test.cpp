@@ -12,8 +12,10 @@
 
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -25,6 +27,26 @@ using parley::detail::taken;
 using writer = parley::detail::broadcast_writer<atomics>;
 using reader = parley::detail::broadcast_reader<atomics>;
 using parley_test::watchdog;
+
+/// The machine's atomics, and somebody who does something else after the n-th of them.
+struct meddled : atomics {
+    static inline std::function<void()> between;
+    static inline int left = 0;
+    static void step() {
+        if (between && left-- == 0) std::exchange(between, nullptr)();
+    }
+    template <class Word>
+    static Word load(const Word& at, std::memory_order order) {
+        const auto value = atomics::load(at, order);
+        step();
+        return value;
+    }
+    template <class Word>
+    static void store(Word& at, Word value, std::memory_order order) {
+        atomics::store(at, value, order);
+        step();
+    }
+};
 
 constexpr auto trust_all = [](std::size_t) { return true; };
 
@@ -43,11 +65,13 @@ struct ring_in_memory {
     [[nodiscard]] writer publisher() {
         return {s, rule, 0, memory.data(), page, all, reinterpret_cast<std::byte*>(cursors)};
     }
-    [[nodiscard]] reader follow(std::size_t j) {
+    template <class Reader = reader>
+    [[nodiscard]] Reader follow(std::size_t j) {
         std::atomic_ref(all.known).fetch_or(std::uint64_t{1} << j);
         auto& cursor = cursors[j].page.rings[0];
-        const auto start = reader::choose(s, rule, page, cursor);
-        return {s, rule, memory.data(), cursor, page, start};
+        const auto start = Reader::choose(s, rule, page, cursor);
+        return {s,      rule, memory.data(),
+                cursor, page, {start.position, start.sequence, start.dropped}};
     }
     void leave(std::size_t j) {
         std::atomic_ref(cursors[j].page.rings[0].head).store(layout::nowhere);
@@ -97,8 +121,9 @@ bool put(writer& w, std::uint64_t i) {
 }
 
 /// Takes all that is there; checks order, wholeness, and that what is missing was counted.
+template <class Reader>
 struct checked {
-    explicit checked(reader from) : in(std::move(from)), room(4096) {}
+    explicit checked(Reader from) : in(std::move(from)), room(4096) {}
     taken take() {
         const auto item = in.take(room.data());
         if (item.kind != taken::message) return item.kind;
@@ -116,7 +141,7 @@ struct checked {
     }
     void begin_at(std::uint64_t i) { first = next = i; }
 
-    reader in;
+    Reader in;
     std::vector<std::byte> room;
     std::uint64_t first = 0, next = 0, got = 0, wrong = 0;
 };
@@ -174,6 +199,12 @@ TEST_CASE("broadcast ring: a cursor that lies holds nobody up but within its rin
     CHECK(honest.got == sent);
     CHECK(honest.wrong == 0);
     CHECK(sent > 1000);
+    for (std::size_t j = 1; j < 4; ++j) ring.cursors[j].page.rings[0].head = j;  // long ago
+    for (int n = 0; n < 100; ++n, ++sent) {
+        REQUIRE(put(out, sent));
+        honest.drain();
+    }
+    for (std::size_t j = 1; j < 4; ++j) ring.cursors[j].page.rings[0].head = out.head_for(0);
     for (std::size_t j = 1; j < 4; ++j) out.bury(j);  // as if they had died
     CHECK(put(out, sent));
 }
@@ -214,6 +245,45 @@ TEST_CASE(
     CHECK(a.got - got > (a.in.lost() - lost + a.got - got) / 6);
 }
 
+TEST_CASE("broadcast ring: whatever the publisher does between any two steps of a subscriber",
+          "[shm]") {
+    const auto rule = GENERATE(giving_way::block, giving_way::drop_oldest, giving_way::latest_only);
+    const std::uint64_t burst = GENERATE(std::uint64_t{1}, std::uint64_t{7}, std::uint64_t{200});
+    for (int step = 0; step < 250; ++step) {
+        ring_in_memory ring(rule);
+        auto out = ring.publisher();
+        std::uint64_t sent = 0;
+        const auto publish = [&](std::uint64_t n) {
+            for (; n > 0 && put(out, sent); --n) ++sent;
+        };
+        publish(500);
+        // It comes, reads, is overtaken or not, and reads again; meanwhile, once, a burst.
+        meddled::between = [&] { publish(burst); };
+        meddled::left = step;
+        INFO("rule " << static_cast<int>(rule) << ", a burst of " << burst << " at step " << step);
+        checked me(ring.follow<parley::detail::broadcast_reader<meddled>>(0));
+        me.in.skip_to_end();
+        auto item = me.in.take(me.room.data());
+        if (item.kind == taken::nothing) {
+            publish(1);
+            item = me.in.take(me.room.data());
+        }
+        REQUIRE(item.kind == taken::message);
+        const auto i = number_of(item.payload);
+        REQUIRE(i < sent);
+        me.begin_at(i + 1 - me.in.lost());
+        me.next = i + 1;
+        (void)me.in.release();
+        for (int n = 0; n < 10; ++n) (void)me.take();
+        publish(150);
+        me.drain();
+        meddled::between = nullptr;
+        me.drain();
+        REQUIRE(me.wrong == 0);
+        REQUIRE(me.first + me.got + me.in.lost() == sent);
+    }
+}
+
 TEST_CASE("broadcast ring: what is overwritten while it is copied is never handed out", "[shm]") {
     watchdog dog("broadcast ring: torn", std::chrono::seconds(120));
     const auto rule = GENERATE(giving_way::drop_oldest, giving_way::latest_only);
@@ -221,10 +291,10 @@ TEST_CASE("broadcast ring: what is overwritten while it is copied is never hande
     auto out = ring.publisher();
     const std::uint64_t count = parley_test::campaign() ? 20'000'000 : 200'000;
     std::atomic<bool> over{false};
-    std::vector<std::unique_ptr<checked>> readers;
+    std::vector<std::unique_ptr<checked<reader>>> readers;
     std::vector<std::jthread> threads;
     for (std::size_t j = 0; j < 2; ++j) {
-        readers.push_back(std::make_unique<checked>(ring.follow(j)));
+        readers.push_back(std::make_unique<checked<reader>>(ring.follow(j)));
         threads.emplace_back([&over, &me = *readers.back()] {
             while (!over.load()) (void)me.take();
             me.drain();
@@ -271,7 +341,7 @@ TEST_CASE("broadcast ring: who comes while messages flow misses none from its fi
                 if (item.kind == taken::nothing) continue;
                 broken += item.kind != taken::message;
                 const auto i = number_of(item.payload);
-        
+
                 wrong += i == ~std::uint64_t{0} || i - me.in.lost() > before + 1;
                 me.begin_at(i + 1 - me.in.lost());
                 (void)me.in.release();
