@@ -91,21 +91,32 @@ private:
     [[nodiscard]] std::uint64_t awake() const noexcept { return enrolled ? rushing : 0; }
 };
 
-/// Publishes a word to a publisher. Returns its `asleep`: 0 if it is awake.
+/// What a process that is no part of the fences expects of `asleep`, so that it never takes the
+/// short way.
+inline constexpr std::uint64_t nobody_says_that = ~std::uint64_t{0};
+
+/// The long way: with the order of seq_cst, which pairs with a publisher's that has no fences.
+template <class Atomics>
+[[nodiscard, gnu::noinline]] std::uint64_t publish_in_order(const std::uint64_t& asleep,
+                                                            std::uint64_t& at,
+                                                            std::uint64_t word) noexcept {
+    Atomics::store(at, word, std::memory_order_seq_cst);
+    return Atomics::load(asleep, std::memory_order_seq_cst) & ~rushing;
+}
+/// Publishes a word to a publisher. Returns its `asleep`: 0 if it is awake. `usual`: what an awake
+/// publisher says for whom a release store will do.
 template <class Atomics>
 [[nodiscard, gnu::always_inline]] inline std::uint64_t publish_to_one(const std::uint64_t& asleep,
-                                                                      bool enrolled,
+                                                                      std::uint64_t usual,
                                                                       std::uint64_t& at,
                                                                       std::uint64_t word) noexcept {
-    if (enrolled && (Atomics::load(asleep, std::memory_order_relaxed) & rushing) != 0) [[likely]] {
-        Atomics::store(at, word, std::memory_order_release);
-        Atomics::light_fence();
-        const auto a = Atomics::load(asleep, std::memory_order_relaxed);
-        if ((a & rushing) != 0) [[likely]]
-            return a & ~rushing;
-    }
-    Atomics::store(at, word, std::memory_order_seq_cst);  // a second time, or the first
-    return Atomics::load(asleep, std::memory_order_seq_cst) & ~rushing;
+    Atomics::store(at, word, std::memory_order_release);
+    Atomics::light_fence();  // pairs with the heavy one in lie_down()
+    const auto a = Atomics::load(asleep, std::memory_order_relaxed);
+    if (a == usual) [[likely]]
+        return 0;
+    if (usual == rushing && (a & rushing) != 0) return a & ~rushing;  // it sleeps
+    return publish_in_order<Atomics>(asleep, at, word);
 }
 
 /// Publishes a word to all subscribers. Returns their `asleep`. `enrolled`: this process is.

@@ -112,22 +112,26 @@ public:
     /// was in `into` may be gone.
     [[nodiscard, gnu::always_inline]] bool take_into(mutable_bytes into) noexcept {
         const std::size_t n = into.size();
-        if (distance_.is_due(next_) || n > message_bytes_max_) [[unlikely]]
+        const auto next = next_;
+        if (distance_.is_due(next) || n > message_bytes_max_) [[unlikely]]
             return false;
-        const auto word = Atomics::load(ring_.commit(next_), std::memory_order_acquire);
+        const auto* const payload = ring_.payload(next);
+        const auto word = Atomics::load(ring_.commit(next), std::memory_order_acquire);
         if (word != shm_layout::commit_word(shm_layout::record::message, n)) return false;
-        if (overwritten_) {
+        if (!overwritten_) [[likely]] {
+            if (n != 0) std::memcpy(into.data(), payload, n);
+        } else {
             if (rule_ == shm_layout::giving_way::latest_only) return false;
-            load_words<Atomics>(into.data(), ring_.payload(next_), n);
+            load_words<Atomics>(into.data(), payload, n);
             if (is_overtaken()) [[unlikely]]
                 return false;
             ++sequence_;
-        } else if (n != 0) {
-            std::memcpy(into.data(), ring_.payload(next_), n);
         }
-        next_ += shape_.stride(n);
+        next_ = next + shape_.stride(n);
         return true;
     }
+    /// How far this subscriber has come.
+    [[nodiscard]] std::uint64_t position() const noexcept { return next_; }
     /// True if take() would find something.
     [[nodiscard]] bool ready(std::memory_order order) const noexcept {
         return Atomics::load(ring_.commit(next_), order) != 0 || (overwritten_ && is_overtaken());
@@ -247,7 +251,7 @@ private:
     [[gnu::always_inline]] std::uint64_t give_back(std::uint64_t position) noexcept {
         head_ = position;
         // A release: our reads are over. The publisher may sleep for room.
-        return publish_to_one<Atomics>(page_->state.asleep, enrolled_, cursor_->head, position);
+        return publish_to_one<Atomics>(page_->state.asleep, usual_, cursor_->head, position);
     }
 
     static constexpr int tries_max = 1000;
@@ -258,7 +262,7 @@ private:
     const shm_layout::publisher_page* page_;
     shm_layout::giving_way rule_;
     bool overwritten_;
-    bool enrolled_ = Atomics::enrol();
+    std::uint64_t usual_ = Atomics::enrol() ? rushing : nobody_says_that;
     std::uint64_t next_;          // the commit word to look at
     std::uint64_t sequence_;      // its number
     std::uint64_t head_ = next_;  // what the cursor says

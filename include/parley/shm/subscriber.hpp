@@ -189,13 +189,16 @@ struct topic_subscriber final : fork_sensitive {
         Atomics::store(me->rings[f.number].head, shm_layout::nowhere, std::memory_order_release);
         over(f, errc::peer_lost);
     }
+    /// A ring keeps its turn for so many bytes, so that its lines stay warm.
+    static constexpr std::uint64_t turn_bytes = 16 << 10;
     /// The next ring has its turn. False if there is none.
     bool next_turn() noexcept {
-        turn = 0;
         for (std::size_t n = seg.shape.lanes; n > 0; --n) {
             current = current + 1 >= seg.shape.lanes ? 0 : current + 1;
             now = rings[current].get();
-            if (now != nullptr && !now->broken) return true;
+            if (now == nullptr || now->broken) continue;
+            turn_until = now->ring.position() + turn_bytes;
+            return true;
         }
         now = nullptr;
         return false;
@@ -365,8 +368,8 @@ struct topic_subscriber final : fork_sensitive {
     std::size_t publishers = 0;  // that are not over
     std::size_t current = 0;     // whose turn it is
     followed* now = nullptr;
-    unsigned turn = 0;
-    std::size_t borrowed = 0;  // views of all rings
+    std::uint64_t turn_until = 0;  // a position in its ring
+    std::size_t borrowed = 0;      // views of all rings
     std::uint64_t lost_publishers = 0;
     std::uint64_t skipped = 0;  // lost in rings that were given up
     std::int64_t looked_ns = 0;

@@ -58,10 +58,9 @@ public:
 
     [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
-        if (c.now != nullptr && c.turn < turn_max && !c.room) [[likely]] {
+        if (c.now != nullptr && !c.room && c.now->ring.position() < c.turn_until) [[likely]] {
             const auto item = c.now->ring.take(nullptr);
             if (item.kind == taken::message) [[likely]] {
-                ++c.turn;
                 return view(&c, c.now, item.payload);
             }
             if (item.kind == taken::broken) c.spoilt(*c.now);
@@ -72,9 +71,10 @@ public:
     [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into, time_point) {
         core& c = *core_;
         followed* const f = c.now;
-        if (f == nullptr || c.turn >= turn_max || f->borrowed != 0) return placement::not_placed;
+        if (f == nullptr || f->ring.position() >= c.turn_until || f->borrowed != 0) {
+            return placement::not_placed;
+        }
         if (!f->ring.take_into(into)) return placement::not_placed;
-        ++c.turn;
         if (const auto asleep = f->ring.release(); asleep != 0) [[unlikely]]
             c.wake_publisher(*f, asleep);
         return placement::placed;
@@ -151,9 +151,6 @@ public:
 private:
     explicit subscriber_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
 
-    /// A ring keeps its turn for so many messages, so that its lines stay warm.
-    static constexpr unsigned turn_max = 256;
-
     [[gnu::noinline]] result<view> try_receive_slowly() {
         core& c = *core_;
         if (!c.open) return errc::closed;
@@ -166,7 +163,6 @@ private:
                 followed& f = *c.now;
                 const auto item = f.ring.take(c.room.get());
                 if (item.kind == taken::message) {
-                    ++c.turn;
                     return view(&c, &f, item.payload);
                 }
                 if (item.kind == taken::broken) c.spoilt(f);
