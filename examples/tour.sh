@@ -183,7 +183,10 @@ heading "4. Many senders, and a picture that nobody copies"
 "$bin/08_many_senders" || failed=1
 "$bin/05_loan" || failed=1
 
-heading "5. What is left of all this"
+heading "5. A publisher is killed under its subscribers, and another one goes on"
+"$bin/16_pubsub" || failed=1
+
+heading "6. What is left of all this"
 left=$(($(find /dev/shm -name "parley.tour-$$*" | wc -l) - before))
 sockets=$(find "$work" -type s | wc -l)
 fifos=$(find "$work" -type p ! -name input | wc -l)
