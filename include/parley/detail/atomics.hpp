@@ -14,7 +14,9 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
 
 namespace parley {
@@ -41,6 +43,15 @@ struct std_atomics {
     template <class Word>
     static Word fetch_add(Word& at, Word value, std::memory_order order) noexcept {
         return std::atomic_ref<Word>(at).fetch_add(value, order);
+    }
+
+    /// Bytes that are not atomic, to and from shared memory: their order is the caller's matter.
+    [[gnu::always_inline]] static void write(void* shared, const void* from,
+                                             std::size_t n) noexcept {
+        std::memcpy(shared, from, n);
+    }
+    [[gnu::always_inline]] static void read(void* to, const void* shared, std::size_t n) noexcept {
+        std::memcpy(to, shared, n);
     }
 
     /// Sleeps while `word` is `seen`, for `at_most`; may return early for no reason.
@@ -72,6 +83,7 @@ struct std_atomics {
         const timespec ms{0, 1'000'000};
         ::nanosleep(&ms, nullptr);
     }
+    [[nodiscard]] static time_point now() noexcept { return clock::now(); }
     /// A hint to the processor that this is a spinning wait.
     static void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
