@@ -33,7 +33,7 @@ public:
     /// `pass_time` is about as long as a few cache misses, or lets somebody else run.
     template <class PassTime>
     [[gnu::noinline]] void keep(std::uint64_t next, PassTime pass_time) noexcept {
-        const auto now = clock::now();
+        const auto now = Atomics::now();
         const bool rush = now - measured_ < (next - measured_at_) * rush_pace;
         measured_ = now;
         measured_at_ = next;

@@ -53,7 +53,7 @@ struct sleeper {
     /// Says that this side is about to sleep. Look again for work before you do.
     [[nodiscard]] std::uint32_t lie_down(std::uint64_t how) noexcept {
         const bool rushed = Atomics::load(asleep, std::memory_order_relaxed) == rushing;
-        const auto seen = Atomics::load(bell, std::memory_order_acquire);
+        const auto seen = Atomics::load(bell, std::memory_order_relaxed);
         Atomics::store(asleep, how | seen, std::memory_order_seq_cst);  // pairs with publish_to()
         if (rushed) Atomics::heavy_fence();
         return seen;
@@ -65,6 +65,13 @@ struct sleeper {
     }
     void sleep(std::uint32_t seen, duration at_most) noexcept {
         Atomics::futex_wait(bell, seen, at_most);
+    }
+    /// Lies down, and sleeps unless `look_again` finds something.
+    template <class LookAgain, class Sleep>
+    void doze(std::uint64_t how, LookAgain&& look_again, Sleep&& sleep_on) noexcept {
+        const auto seen = lie_down(how);
+        if (!look_again()) sleep_on(seen);
+        get_up();
     }
     void get_up() noexcept { Atomics::store(asleep, std::uint64_t{0}, std::memory_order_relaxed); }
 };
@@ -97,7 +104,7 @@ template <class Atomics, class BySocket>
 rung rang(std::uint64_t a, std::uint32_t& bell, BySocket&& by_socket) noexcept {
     if ((a & ~rushing) == 0) return rung::nobody_asleep;
     auto seen = static_cast<std::uint32_t>(a);
-    const bool mine = Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_acq_rel);
+    const bool mine = Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_relaxed);
     if (!mine) return rung::no_answer;
     if ((a & asleep_on_bell) != 0) return by_socket() ? rung::woken : rung::no_answer;
     return Atomics::futex_wake(bell) > 0 ? rung::woken : rung::no_answer;

@@ -15,7 +15,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 namespace parley {
 inline namespace v1 {
@@ -59,7 +58,7 @@ public:
         }
         auto& at = commit_at(tail);
         auto& behind = commit_at(next);
-        if (!m.empty()) std::memcpy(&at + 1, m.data(), m.size());
+        if (!m.empty()) Atomics::write(&at + 1, m.data(), m.size());
         asleep = publish(at, behind, next,
                          shm_layout::commit_word(shm_layout::record::message, m.size()));
         return true;
@@ -79,6 +78,7 @@ public:
         return has_room(n);
     }
     [[nodiscard]] std::uint64_t tail() const noexcept { return tail_; }
+    [[nodiscard]] std::uint64_t head_seen() const noexcept { return head_; }
 
     /// Committed messages that the reader has not let go of: counted along the ring.
     [[nodiscard]] std::uint64_t unread() noexcept {
@@ -184,7 +184,7 @@ public:
             return false;
         const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
         if (word != shm_layout::commit_word(shm_layout::record::message, n)) return false;
-        if (n != 0) std::memcpy(into.data(), ring_ + index(next_) + 8, n);
+        if (n != 0) Atomics::read(into.data(), ring_ + index(next_) + 8, n);
         next_ += shape_.stride(n);
         return true;
     }
@@ -201,8 +201,10 @@ public:
         if (payload.data() != ring_ + index(head_) + 8) return 0;
         return give_back(head_ + shape_.stride(payload.size()));
     }
-    /// Everything before this was given back.
-    [[nodiscard]] std::uint64_t released() const noexcept { return head_; }
+    /// Whether what was given back is the room that a sleeping writer waits for.
+    [[nodiscard]] bool is_room_enough() const noexcept {
+        return head_ >= Atomics::load(writer_->state.wanted, std::memory_order_relaxed);
+    }
 
 private:
     std::uint64_t give_back(std::uint64_t position) noexcept {

@@ -175,8 +175,7 @@ struct segment_reader final : fork_sensitive {
     }
     /// The writer sleeps until there is room for what it wants to send.
     [[gnu::noinline, gnu::cold]] void wake_writer(adopted& l, std::uint64_t asleep) noexcept {
-        const auto wanted = Atomics::load(l.page->state.wanted, std::memory_order_relaxed);
-        if (l.lane.released() < wanted) return;
+        if (!l.lane.is_room_enough()) return;
         (void)rang<Atomics>(asleep, l.cursor->bell, [&] { return ring_lane(l.number, l.claim); });
     }
 
@@ -262,14 +261,16 @@ struct segment_reader final : fork_sensitive {
     }
     void park(time_point until) noexcept {
         if (bell.is_signal()) bell.drain();
-        const auto seen = lie_down(bell.is_signal() ? asleep_on_bell : asleep_on_futex);
-        if (!something_to_say(std::memory_order_seq_cst)) {
-            // With no writer there is nobody to look after.
-            const duration most = active == 0 ? std::chrono::seconds(1) : liveness_interval;
-            const auto left = until == never ? most : shorter(most, until - clock::now());
-            bell.is_signal() ? bell.sleep(left) : self().sleep(seen, left);
-        }
-        self().get_up();
+        awake_for = 0;
+        self().doze(
+            bell.is_signal() ? asleep_on_bell : asleep_on_futex,
+            [this] { return something_to_say(std::memory_order_seq_cst); },
+            [this, until](std::uint32_t seen) {
+                // With no writer there is nobody to look after.
+                const duration most = active == 0 ? std::chrono::seconds(1) : liveness_interval;
+                const auto left = until == never ? most : shorter(most, until - clock::now());
+                bell.is_signal() ? bell.sleep(left) : self().sleep(seen, left);
+            });
     }
 
     bool ring_lane(std::size_t i, std::uint32_t claim) noexcept {

@@ -203,21 +203,23 @@ struct segment_writer final : fork_sensitive {
     [[nodiscard]] sleeper<Atomics> self() const noexcept {
         return {me->state.asleep, reader->lanes[number].bell};
     }
-    std::uint32_t lie_down(std::uint64_t how, std::size_t n) noexcept {
+    /// Says for how much room it is going to sleep.
+    void want(std::size_t n) noexcept {
         flushes_asleep = flushes;
         Atomics::store(me->state.wanted, lane.head_for(n), std::memory_order_relaxed);
-        return self().lie_down(how);
     }
     void park(time_point until) noexcept {
         const bool by_signal = own_bell.is_signal();
         if (by_signal) own_bell.drain();
-        const auto seen = lie_down(by_signal ? asleep_on_bell : asleep_on_futex, refused);
-        if (!lane.room_now(refused) && !closed_by_reader()) {
-            const auto left = until == never ? liveness_interval : until - clock::now();
-            const auto most = shorter(left, liveness_interval);
-            by_signal ? own_bell.sleep(most) : self().sleep(seen, most);
-        }
-        self().get_up();
+        want(refused);
+        self().doze(
+            by_signal ? asleep_on_bell : asleep_on_futex,
+            [this] { return lane.room_now(refused) || closed_by_reader(); },
+            [this, until, by_signal](std::uint32_t seen) {
+                const auto left = until == never ? liveness_interval : until - clock::now();
+                const auto most = shorter(left, liveness_interval);
+                by_signal ? own_bell.sleep(most) : self().sleep(seen, most);
+            });
     }
     bool ring_bell() noexcept {
         return reader_bell.ring({seg.id, -1, 0},
@@ -243,7 +245,8 @@ struct segment_writer final : fork_sensitive {
     /// No room: from now on the descriptor is unreadable until the reader makes some.
     result<void> rearm(std::size_t n) {
         own_bell.drain();
-        (void)lie_down(asleep_on_bell, n);
+        want(n);
+        (void)self().lie_down(asleep_on_bell);
         if (lane.room_now(n)) return {};
         // A reader that closed before it could see this sleeper rings nobody, and its lock may
         // fall a little later: its word counts, and seq_cst orders it with the bell.

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The protocols of shared memory: see explore.hpp for what this program does.
+#include "explore/explore.hpp"
+#include "explore/lane_world.hpp"
+
+using namespace parley_test;
+using enum explorer::life;
+
+int main(int argc, char** argv) {
+    // Without asymmetric fences each publication is seq_cst; with them it is only while nobody is
+    // in a rush.
+    constexpr exploration_plan plain{.asymmetric = false};
+    constexpr exploration_plan one_dies{.deaths = 1, .asymmetric = false};
+    constexpr exploration_plan nervous{.early_wakes = 1, .asymmetric = false};
+    constexpr exploration_plan fences{};
+    constexpr exploration_plan fences_and_death{.deaths = 1};
+    using lane = lane_world;
+    explore_all worlds({
+        {"lane: one at a time", plain, world_of<lane>({.messages = 2, .capacity = 32})},
+        {"lane: one at a time, loans", plain,
+         world_of<lane>({.messages = 2, .capacity = 32, .loans = true})},
+        {"lane: three, of two lengths", plain, world_of<lane>({})},
+        {"lane: two, futexes that return early", nervous,
+         world_of<lane>({.messages = 2, .capacity = 32})},
+        {"lane: two, by descriptors", plain,
+         world_of<lane>({.messages = 2, .capacity = 32, .polls = true})},
+        {"lane: the writer dies", one_dies,
+         world_of<lane>({.messages = 2, .capacity = 32, .writer = mortal})},
+        {"lane: the reader dies", one_dies,
+         world_of<lane>({.messages = 2, .capacity = 32, .reader = mortal})},
+        {"lane: both in a rush", fences, world_of<lane>({.messages = 2, .rush = true})},
+        {"lane: both in a rush, little room", fences,
+         world_of<lane>({.messages = 2, .capacity = 32, .rush = true}), true},
+        {"lane: three, little room", plain, world_of<lane>({.capacity = 32}), true},
+        {"lane: three, loans", plain, world_of<lane>({.loans = true}), true},
+        {"lane: three in a rush, little room", fences,
+         world_of<lane>({.capacity = 32, .rush = true}), true},
+        {"lane: the writer dies in a rush", fences_and_death,
+         world_of<lane>({.messages = 2, .capacity = 32, .rush = true, .writer = mortal}), true},
+        {"lane: the reader dies in a rush", fences_and_death,
+         world_of<lane>({.messages = 2, .capacity = 32, .rush = true, .reader = mortal}), true},
+    });
+    return worlds.main(argc, argv);
+}
