@@ -30,7 +30,7 @@ public:
             ::_exit(status);
         }
     }
-    child(child&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+    child(child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), status_(other.status_) {}
     child(const child&) = delete;
     child& operator=(const child&) = delete;
     ~child() {
@@ -44,15 +44,25 @@ public:
     }
     /// The exit status, or 128 + the signal.
     int wait() noexcept {
+        if (pid_ > 0) (void)is_over(0);
+        return status_;
+    }
+    /// Whether it came to its end. Never waits; wait() then tells how.
+    [[nodiscard]] bool is_over(int flags = WNOHANG) noexcept {
+        if (pid_ <= 0) return true;
         int status = 0;
-        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+        pid_t who = 0;
+        while ((who = ::waitpid(pid_, &status, flags)) < 0 && errno == EINTR) {
         }
+        if (who == 0) return false;
         pid_ = -1;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        return true;
     }
 
 private:
     pid_t pid_;
+    int status_ = 0;
 };
 
 /// Opened once in one process, awaited in others. Made before the fork.
