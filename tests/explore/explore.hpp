@@ -6,6 +6,7 @@
 
 #include <parley/testing/explorer.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -85,12 +86,18 @@ private:
         bool used = false;
     };
 
+    struct candidate {
+        mutant edit;
+        std::vector<const world_to_explore*> faced_by;  // those that do the operation at all
+    };
+
     int try_mutants(const std::string& sources, const std::string& list, std::size_t every) {
         if (campaign_) every = 1;
         auto known = read_list(list);
         std::size_t number = 0, tried = 0, caught = 0;
         bool failed = false;
-        for (const auto& m : all_mutants(sources)) {
+        for (const auto& c : all_mutants(sources)) {
+            const mutant& m = c.edit;
             const std::string line = line_of(m), edit = words_of(m);
             const std::string name = std::string(m.of.file.substr(m.of.file.rfind('/') + 1)) + ':' +
                                      std::to_string(m.of.line) + ": " + edit;
@@ -101,7 +108,7 @@ private:
             }
             if (excused || ++number % every != 0) continue;
             ++tried;
-            const std::string words = face(m);
+            const std::string words = face(c);
             std::printf("%s: %s\n", name.c_str(), words.empty() ? "SURVIVES" : words.c_str());
             std::fflush(stdout);
             words.empty() ? void(failed = true) : void(++caught);
@@ -115,30 +122,30 @@ private:
         std::printf("%zu of %zu mutants were tried, %zu caught\n", tried, number, caught);
         return failed || tried == 0 ? 1 : 0;
     }
-    std::vector<mutant> all_mutants(const std::string& sources) {
-        std::vector<mutant> all;
+    std::vector<candidate> all_mutants(const std::string& sources) {
+        std::vector<candidate> all;
         for (const auto& w : worlds_) {
             if (w.long_run && !campaign_) continue;
             explorer e(w.plan);
             const auto kept = w.put_into(e);
             (void)e.run();
             for (const auto& m : e.mutants(sources)) {
-                bool there = false;
-                for (const auto& o : all) there |= o == m;
-                if (!there) all.push_back(m);
+                auto known = std::find_if(all.begin(), all.end(),
+                                          [&](const auto& o) { return o.edit == m; });
+                if (known == all.end()) known = all.insert(known, {m, {}});
+                known->faced_by.push_back(&w);
             }
         }
         return all;
     }
     /// What the first world says that notices it.
-    std::string face(const mutant& m) {
-        for (const auto& w : worlds_) {
-            if (w.long_run && !campaign_) continue;
-            explorer e(w.plan);
-            const auto kept = w.put_into(e);
-            e.mutate(m);
+    static std::string face(const candidate& c) {
+        for (const auto* w : c.faced_by) {
+            explorer e(w->plan);
+            const auto kept = w->put_into(e);
+            e.mutate(c.edit);
             const auto seen = e.run();
-            if (!seen.wrong.empty()) return std::string(w.name) + ": " + seen.wrong;
+            if (!seen.wrong.empty()) return std::string(w->name) + ": " + seen.wrong;
         }
         return {};
     }

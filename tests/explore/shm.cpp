@@ -2,6 +2,7 @@
 // The protocols of shared memory: see explore.hpp for what this program does.
 #include "explore/explore.hpp"
 #include "explore/lane_world.hpp"
+#include "explore/registry_world.hpp"
 
 using namespace parley_test;
 using enum explorer::life;
@@ -14,7 +15,13 @@ int main(int argc, char** argv) {
     constexpr exploration_plan nervous{.early_wakes = 1, .asymmetric = false};
     constexpr exploration_plan fences{};
     constexpr exploration_plan fences_and_death{.deaths = 1};
+    // Two writers and a reader have too many interleavings for all of them.
+    constexpr exploration_plan one_dies_1{.deaths = 1, .asymmetric = false, .interruptions = 1};
+    constexpr exploration_plan one_dies_2{.deaths = 1, .asymmetric = false, .interruptions = 2};
+    constexpr exploration_plan plain_1{.asymmetric = false, .interruptions = 1};
+    constexpr exploration_plan plain_2{.asymmetric = false, .interruptions = 2};
     using lane = lane_world;
+    using registry = registry_world;
     explore_all worlds({
         {"lane: one at a time", plain, world_of<lane>({.messages = 2, .capacity = 32})},
         {"lane: one at a time, loans", plain,
@@ -39,6 +46,18 @@ int main(int argc, char** argv) {
          world_of<lane>({.messages = 2, .capacity = 32, .rush = true, .writer = mortal}), true},
         {"lane: the reader dies in a rush", fences_and_death,
          world_of<lane>({.messages = 2, .capacity = 32, .rush = true, .reader = mortal}), true},
+        {"registry: one lane, the first dies", one_dies_1,
+         world_of<registry>({.lanes = 1, .first = mortal})},
+        {"registry: one lane for two", plain_2, world_of<registry>({.lanes = 1, .messages = 0})},
+        {"registry: two lanes", plain_1, world_of<registry>({.lanes = 2})},
+        {"registry: one lane for two, messages", plain_2, world_of<registry>({.lanes = 1}), true},
+        {"registry: two lanes, the first dies", one_dies_1,
+         world_of<registry>({.lanes = 2, .first = mortal}), true},
+        {"registry: one lane, the first dies, 2", one_dies_2,
+         world_of<registry>({.lanes = 1, .first = mortal}), true},
+        {"registry: two lanes, 2", plain_2, world_of<registry>({.lanes = 2}), true},
+        {"registry: one lane for two, all", plain, world_of<registry>({.lanes = 1, .messages = 0}),
+         true},
     });
     return worlds.main(argc, argv);
 }

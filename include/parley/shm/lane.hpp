@@ -29,7 +29,8 @@ public:
     lane_writer(const shm_layout::shape& s, std::byte* ring, const shm_layout::lane_cursor& cursor,
                 const shm_layout::reader_state& reader, shm_layout::lane_page& own) noexcept
         : shape_(s), ring_(ring), cursor_(&cursor), reader_(&reader), progress_(&own.progress) {
-        tail_ = Atomics::load(cursor.head, std::memory_order_acquire);
+        // Relaxed: whoever found the lane free has acquired what the reader did before.
+        tail_ = Atomics::load(cursor.head, std::memory_order_relaxed);
         tail_ -= (tail_ - s.first()) & (s.alignment - 1);  // a reader that lies is not our death
         head_ = hinted_ = tail_;
         Atomics::store(progress_->written, tail_, std::memory_order_relaxed);

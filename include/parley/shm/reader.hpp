@@ -9,6 +9,7 @@
 #include <parley/detail/later.hpp>
 #include <parley/shm/bell.hpp>
 #include <parley/shm/lane.hpp>
+#include <parley/shm/registry.hpp>
 #include <parley/shm/segment.hpp>
 #include <parley/shm/waiting.hpp>
 
@@ -46,6 +47,7 @@ struct adopted_lane {
 template <class Atomics>
 struct segment_reader final : fork_sensitive {
     using adopted = adopted_lane<Atomics>;
+    using registry = lane_registry<Atomics>;
 
     segment_reader(segment s, segment_label<Atomics> called, uri a, wait_plan w)
         : seg(std::move(s)),
@@ -113,15 +115,16 @@ struct segment_reader final : fork_sensitive {
 
     /// Looks for writers that came since the last look. True if there is one.
     bool adopt_newcomers() {
-        const auto seen = Atomics::load(doorbell->claims, std::memory_order_acquire);
+        const auto seen = registry::announced(*doorbell, std::memory_order_acquire);
         if (seen == claims_seen) [[likely]]
             return false;
         claims_seen = seen;
         bool any = false;
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
-            // Acquire pairs with the claim: the lane is cleared, the page is signed.
-            const auto claim = Atomics::load(page_of(i).claims, std::memory_order_acquire);
-            if (at(i) == nullptr && claim != me->lanes[i].released) any |= adopt(i, claim);
+            std::uint32_t claim = 0;
+            if (at(i) == nullptr && registry::is_claimed(page_of(i), me->lanes[i], claim)) {
+                any |= adopt(i, claim);
+            }
         }
         return any;
     }
@@ -193,8 +196,7 @@ struct segment_reader final : fork_sensitive {
     }
     void free_lane(adopted& l) noexcept {
         const std::size_t i = l.number;
-        // Release: a new writer that sees this may overwrite the ring.
-        Atomics::store(l.cursor->released, l.claim, std::memory_order_release);
+        registry::free(*l.cursor, l.claim);
         lanes[i].reset();
     }
 
@@ -224,8 +226,9 @@ struct segment_reader final : fork_sensitive {
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
             adopted* l = at(i);
             if (l == nullptr || !is_dead(*l)) continue;
-            // It died after the last look at its lane: what it committed before counts.
-            if (!l->lane.ready(std::memory_order_acquire)) {
+            // It died after the last look at its lane: what it committed before counts, and the
+            // kernel's word on its death made all of that visible.
+            if (!l->lane.ready(std::memory_order_relaxed)) {
                 ++lost;
                 finish(*l, errc::peer_lost);
             }
@@ -243,7 +246,7 @@ struct segment_reader final : fork_sensitive {
 
     // --- waiting ---------------------------------------------------------------------------
     [[nodiscard]] bool something_to_say(std::memory_order order) const noexcept {
-        if (Atomics::load(doorbell->claims, order) != claims_seen) return true;
+        if (registry::announced(*doorbell, order) != claims_seen) return true;
         if (failed || trouble || (ended && active == 0)) return true;
         if (active == 0) return false;
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {

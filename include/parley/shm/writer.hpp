@@ -7,6 +7,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/shm/bell.hpp>
 #include <parley/shm/lane.hpp>
+#include <parley/shm/registry.hpp>
 #include <parley/shm/segment.hpp>
 #include <parley/shm/waiting.hpp>
 
@@ -24,6 +25,8 @@ using lane_cursor = shm_layout::lane_cursor;
 /// noticing that the reader is gone.
 template <class Atomics>
 struct segment_writer final : fork_sensitive {
+    using registry = lane_registry<Atomics>;
+
     segment_writer(segment s, std::string name, uri a, wait_plan p, bool shared_)
         : seg(std::move(s)),
           path(std::move(name)),
@@ -77,9 +80,8 @@ struct segment_writer final : fork_sensitive {
             return d.fail(r.error(), explain("mapping " + address.text(), errno));
         }
         auto& l = page.as<lane_page>();
-        const auto claims = Atomics::load(l.claims, std::memory_order_relaxed);
-        // Acquire pairs with the reader's release of the lane: it is done with the ring.
-        if (Atomics::load(reader->lanes[i].released, std::memory_order_acquire) != claims) {
+        std::uint32_t claims = 0;
+        if (!registry::is_free(l, reader->lanes[i], claims)) {
             // Its last writer may have died before it said that it came: say it for the dead.
             announce();
             return errc::would_block;
@@ -96,12 +98,9 @@ struct segment_writer final : fork_sensitive {
             if (!claimed) return claimed.error();
             signal = *claimed;
         }
-        Atomics::store(l.signal, signal, std::memory_order_relaxed);
         sign();
-        Atomics::store(l.state.asleep, std::uint64_t{0}, std::memory_order_relaxed);
         claim_number = claims + 1;
-        // Release: whoever sees the claim sees the zeroed commit word and who we are.
-        Atomics::store(l.claims, claim_number, std::memory_order_release);
+        registry::claim(l, claim_number, signal);
         announce();
         if (!shared) {
             used = usable = true;
@@ -111,7 +110,7 @@ struct segment_writer final : fork_sensitive {
     }
     /// Makes the reader look at who has which lane.
     void announce() noexcept {
-        Atomics::fetch_add(doorbell->claims, std::uint32_t{1}, std::memory_order_seq_cst);
+        registry::announce(*doorbell);
         (void)ring<Atomics>(reader->state.asleep, doorbell->bell, [this] { return ring_bell(); });
     }
     void sign() noexcept {

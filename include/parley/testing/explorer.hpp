@@ -132,8 +132,7 @@ public:
         const bool own = order != strict ? !stored_by_others(w) : is_private(w);
         note_use(w, loads);
         step(own);
-        const auto back = choose(memory_.readable(now_, w, order));
-        const auto v = memory_.load(now_, w, back, order);
+        const auto v = memory_.load(now_, w, choose_write(w, order), order);
         return answer(v, "load", at, v, order, p);
     }
     void store(void* at, std::size_t n, std::uint64_t value, std::memory_order order, place p) {
@@ -216,8 +215,8 @@ public:
         note_use(w, loads);
         step();
         memory_.order_calls(now_, w);
-        const auto back = choose(memory_.readable(now_, w, std::memory_order_relaxed));
-        const auto v = memory_.load(now_, w, back, std::memory_order_relaxed);
+        constexpr auto weak = std::memory_order_relaxed;
+        const auto v = memory_.load(now_, w, choose_write(w, weak), weak);
         answer(v, v == seen ? "falls asleep on" : "does not sleep on", at, v, {}, p);
         if (v == seen) lie_down(at);
     }
@@ -246,6 +245,10 @@ private:
         std::string name;
     };
 
+    std::size_t choose_write(std::size_t w, std::memory_order order) {
+        memory_model::choices may;
+        return may[choose(memory_.different(now_, w, order, may))];
+    }
     void start_anew() {
         schedule_.clear();
         visited_.clear();

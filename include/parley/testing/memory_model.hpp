@@ -61,6 +61,11 @@ struct knowledge {
         words = words > other.words ? words : other.words;
         steps = steps > other.steps ? steps : other.steps;
     }
+    [[nodiscard]] bool covers(const knowledge& other) const noexcept {
+        knowledge both = *this;
+        both.learn(other);
+        return std::memcmp(&both, this, sizeof both) == 0;
+    }
 };
 
 /// The words of one execution. Words are recognised by their address, their first value is what
@@ -112,6 +117,27 @@ public:
     [[nodiscard]] std::uint64_t look(word w, std::size_t n) const noexcept {
         const auto& writes = words_[w].writes;
         return writes[writes.size() - 1 - n].value;
+    }
+    /// Which of them make a difference: an older write of the same value that makes nothing more
+    /// known allows whatever a newer one does. How many there are.
+    using choices = std::array<std::uint8_t, 64>;
+    [[nodiscard]] std::size_t different(thread t, word w, std::memory_order order,
+                                        choices& out) const noexcept {
+        const auto& writes = words_[w].writes;
+        const std::size_t last = writes.size() - 1, all = readable(t, w, order);
+        std::size_t found = 0;
+        for (std::size_t n = 0; n < all && found < out.size(); ++n) {
+            const auto& newer = writes[last - n];
+            knowledge then = threads_[t].knows;
+            then.learn(newer.tells);
+            bool needed = true;
+            for (std::size_t o = n + 1; needed && o < all; ++o) {
+                const auto& older = writes[last - o];
+                needed = older.value != newer.value || !then.covers(older.tells);
+            }
+            if (needed) out[found++] = static_cast<std::uint8_t>(n);
+        }
+        return found;
     }
     std::uint64_t load(thread t, word w, std::size_t n, std::memory_order order) noexcept {
         auto& me = threads_[t];

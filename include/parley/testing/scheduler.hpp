@@ -27,6 +27,9 @@ struct exploration_plan {
     unsigned early_wakes = 0;   ///< how often a futex returns for no reason, at most
     unsigned steps_max = 1000;  ///< a longer execution makes no progress: an error
     bool asymmetric = true;     ///< what Atomics::enrol() says
+    /// How often a thread that could go on is interrupted, at most. Three threads soon have too
+    /// many interleavings; most errors show with two or three (Musuvathi and Qadeer, PLDI 2007).
+    unsigned interruptions = ~0U;
 };
 
 /// What was explored, and what went wrong.
@@ -40,7 +43,8 @@ struct exploration {
 /// The threads of a program, of which one runs at a time.
 class scheduler {
 public:
-    enum class life : std::uint8_t { immortal, mortal };
+    /// A servant may sleep when all others have come to their end.
+    enum class life : std::uint8_t { immortal, mortal, servant };
 
     explicit scheduler(exploration_plan plan) : plan_(plan) {}
     scheduler(const scheduler&) = delete;
@@ -127,7 +131,7 @@ protected:
         memory_.begin();
         memory_.used = threads_.size();
         schedule_.rewind();
-        steps_ = deaths_ = wakes_ = 0;
+        steps_ = deaths_ = wakes_ = looks_ = interruptions_ = 0;
         ends_ = {};
         locks_ = {};
         descriptors_ = {};
@@ -254,6 +258,7 @@ private:
                 ++wakes_;
                 say(o, "wakes up early");
             } else {
+                if (t != now_ && threads_[now_]->is == state::ready) ++interruptions_;
                 now_ = t;
                 if (t != own) threads_[own]->stack.swap_to(o.stack);
                 return;
@@ -264,8 +269,10 @@ private:
     std::size_t list(options& may) const noexcept {
         std::size_t n = 0;
         const auto add = [&](std::size_t t) { may[n++] = static_cast<std::uint8_t>(t); };
-        if (threads_[now_]->is == state::ready) add(now_);
-        for (std::size_t t = 0; t < threads_.size(); ++t) {
+        const bool can_go_on = threads_[now_]->is == state::ready;
+        if (can_go_on) add(now_);
+        const bool may_switch = !can_go_on || interruptions_ < plan_.interruptions;
+        for (std::size_t t = 0; may_switch && t < threads_.size(); ++t) {
             if (t != now_ && threads_[t]->is == state::ready) add(t);
         }
         for (std::size_t t = 0; t < threads_.size(); ++t) {
@@ -277,14 +284,16 @@ private:
     }
     /// Nobody can go on.
     void end_or_wake() {
+        const bool death = looks_ < looks_max * deaths_;
         bool somebody = false;
         for (auto& t : threads_) {
-            if (t->is != state::asleep) continue;
-            if (deaths_ == 0) fail(t->name + " sleeps for ever");
+            if (t->is != state::asleep || (!death && t->how == life::servant)) continue;
+            if (!death) fail(t->name + " sleeps for ever");
             t->is = state::ready;  // it looks around now and then
             say(*t, "looks around");
             somebody = true;
         }
+        looks_ += somebody ? 1 : 0;
         if (somebody) return;
         complete_ = true;
         threads_[now_]->stack.swap_to(main_);
@@ -300,7 +309,8 @@ private:
             for (const auto& d : descriptors_) h = mixed(h, mixed(d.up, memory_.hash_of(d.tells)));
             for (const auto& k : ends_) h = mixed(h, memory_.hash_of(k));
         }
-        return mixed(h, deaths_ << 8 | wakes_);
+        if (plan_.interruptions != ~0U) h = mixed(h, interruptions_ << 8 | now_);
+        return mixed(h, looks_ << 16 | deaths_ << 8 | wakes_);
     }
 
     std::function<void()> before_, after_;
@@ -309,7 +319,9 @@ private:
     std::array<descriptor, 8> descriptors_;
     std::array<knowledge, model_threads_max> ends_;  // of threads, what they knew at the last
     fibre main_;
-    unsigned steps_ = 0, deaths_ = 0, wakes_ = 0;
+    // How often sleepers look around before that is all that happens.
+    static constexpr unsigned looks_max = 3;
+    unsigned steps_ = 0, deaths_ = 0, wakes_ = 0, looks_ = 0, interruptions_ = 0;
     bool complete_ = false;
     bool in_thread_ = false;
 };

@@ -86,7 +86,8 @@ public:
         const time_point spin_until = c.plan.spin_until(until);
         for (;;) {
             for (int i = 0; i < 64; ++i) {
-                if (c.something_to_say(std::memory_order_acquire)) return {};
+                // Whoever takes what there is acquires it.
+                if (c.something_to_say(std::memory_order_relaxed)) return {};
                 Atomics::pause();
             }
             if (spin_until != expired && clock::now() < spin_until) {
