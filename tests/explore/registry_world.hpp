@@ -58,6 +58,7 @@ private:
         reader_side = {};
         doorbell = {};
         for (auto& u : unannounced) u = false;
+        finished = 0;
         for (auto& n : committed) n = 0;
         for (auto& n : got) n = 0;
     }
@@ -143,7 +144,7 @@ private:
         for (std::size_t i = 0; i < lanes_max; ++i) {
             h = parley::testing::mixed(h, all[i] ? all[i]->number : 0);
         }
-        explorer::settled(parley::testing::mixed(h, got[0] << 8 | got[1]));
+        explorer::settled(parley::testing::mixed(h, got[0] << 16 | got[1] << 8 | finished));
     }
     bool drain(std::optional<adopted>& a, std::size_t i) {
         const auto item = a->lane.take();
@@ -163,6 +164,7 @@ private:
         (void)a->lane.release();
         registry::free(cursor[i], a->number);
         a.reset();
+        ++finished;
         return true;
     }
     bool adopt(lanes& all, std::uint32_t& seen) {
@@ -206,6 +208,8 @@ private:
             explorer::require(page[i].claims == cursor[i].released || unannounced[i],
                               "a lane stays behind");
         }
+        explorer::require(finished == cursor[0].released + cursor[1].released,
+                          "a writer's end is counted twice");
         explorer::require(how.lanes < writers || committed[1] == how.messages,
                           "a writer finds no lane");
     }
@@ -219,6 +223,7 @@ private:
     registry::page page[lanes_max]{};
     std::uint64_t committed[writers]{}, got[writers]{};
     bool unannounced[lanes_max]{};
+    std::uint32_t finished = 0;
 };
 
 }  // namespace parley_test

@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# run.sh ROOT COMPILER LIST WORLD [EVERY]   makes each mutant of LIST in a copy of the headers, and
+# run.sh ROOT COMPILER LIST WORLD [EVERY [OPTIMISE]]   makes each mutant of LIST in a copy of the headers, and
 # runs WORLD with it: one that survives, or that changes nothing, is a failure. Without
 # PARLEY_CAMPAIGN only every EVERY-th is tried.
 set -eu
-root=$1 cxx=$2 list=$3 world=$4 every=${5:-1}
+root=$1 cxx=$2 list=$3 world=$4 every=${5:-1} optimise=${6:--O0}
 case ${PARLEY_CAMPAIGN:-0} in 0 | '') ;; *) every=1 ;; esac
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -22,13 +22,13 @@ mutant() {
     fi
     # $cxx may hold words of its own, as in "ccache g++".
     # shellcheck disable=SC2086
-    if ! $cxx -std=c++20 -O0 -w -I"$work/include" -I"$root/tests" "$world" -o "$work/world" \
+    if ! $cxx -std=c++20 "$optimise" -w -I"$work/include" -I"$root/tests" "$world" -o "$work/world" \
         2>"$work/errors"; then
         echo "mutation: '$1' does not compile:"
         head -5 "$work/errors"
         return 1
     fi
-    ! timeout 60 "$work/world" >"$work/words" 2>&1
+    ! timeout 300 "$work/world" >"$work/words" 2>&1
 }
 
 failed=0 number=0 tried=0
