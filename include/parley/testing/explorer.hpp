@@ -43,6 +43,13 @@ namespace testing {
 /// `after` it writes down for itself. A futex wakes nobody by itself: if all that live sleep, that
 /// is a lost wake-up, unless somebody died: then sleepers look around, as they do each 50 ms.
 ///
+/// To explore a part of your own: make it a template over Atomics, hand plain shared bytes through
+/// Atomics::write and read (what a loan or a view shows too), and write a world as those of
+/// tests/explore: lane_world.hpp has one writer and one reader, registry_world.hpp three threads. A
+/// publisher and two readers are three threads; give them the smallest ring and two messages, say
+/// settled() at the head of each loop, and bound interruptions when three have too many states. A
+/// reader that is lapped reads plain bytes in a race: copy them by relaxed loads of whole words.
+///
 /// Thread safety: one explorer of a process runs at a time. Blocking: run() as long as it takes.
 class explorer : private scheduler {
 public:

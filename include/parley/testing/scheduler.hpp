@@ -154,7 +154,7 @@ protected:
         if (after_) after_();
     }
     std::size_t choose(std::size_t n) {
-        if (n > schedule::options_max) fail("more than 64 ways to go on");
+        if (n >= schedule::options_max) fail("more than 64 ways to go on");
         return n <= 1 ? 0 : schedule_.choose(n);
     }
     /// Before each shared access: somebody else may have his first, unless this one concerns
