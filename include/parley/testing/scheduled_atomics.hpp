@@ -82,6 +82,7 @@ struct scheduled_atomics {
         explorer::running()->fence(true, {file, line});
     }
     static void pause() noexcept {}
+    static void yield() noexcept {}
     /// Time passes in strides: nobody is ever in a hurry.
     static time_point now() noexcept {
         return time_point(std::chrono::hours(explorer::running()->hours()));
