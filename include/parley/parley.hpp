@@ -20,6 +20,7 @@
 #include <parley/objects.hpp>
 #include <parley/pubsub.hpp>
 #include <parley/request.hpp>
+#include <parley/rpc.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>
 #include <parley/transport/duplex_pair.hpp>

@@ -91,7 +91,12 @@ void run_calls(steps all) {
     std::vector<std::byte> body;
     for (unsigned what = 0; all.next(what, body);) {
         if (what % 3 == 0) (void)book.begin(time_point{std::chrono::seconds(what)});
-        if (what % 3 == 1) (void)book.on_frame(body);
+        if (what % 3 == 1) {
+            (void)rpc::each_frame(body, [&](bytes f) {
+                PARLEY_ASSERT(f.size() <= body.size());
+                return book.on_frame(f);
+            });
+        }
         if (what % 3 == 2) {
             const auto q = desk.on_frame(body, time_point{});
             if (q) PARLEY_ASSERT(q->body.size() + rpc::header::bytes == body.size());
