@@ -32,6 +32,7 @@ Examples:
   parley send pipe:?fd=1 < a | parley recv pipe:?fd=0 > b
   parley list                                    who is there; disturbs nobody
   parley bench shm:                              what this machine can do
+  parley call unix:///run/x subtract '[42, 23]'  any JSON-RPC 2.0 server; `parley serve` is one
 
 Exit codes:
   0  done              1  wrong usage, or an address that means nothing
@@ -64,6 +65,19 @@ CLI::App* add_clean(CLI::App& app, tool::clean_options& o) {
                   "snapshot:, maildir:, which nobody else removes: it goes with all that it "
                   "holds");
     c->add_flag("--dry-run", o.dry_run, "only say what would go");
+    return c;
+}
+
+CLI::App* add_call(CLI::App& app, tool::call_options& o) {
+    auto* c =
+        app.add_subcommand("call", "call a method of a JSON-RPC 2.0 server, print the result");
+    c->add_option("URI", o.address, "unix:///PATH or tcp://HOST:PORT")->required();
+    c->add_option("METHOD", o.method, "its name")->required();
+    c->add_option("PARAMS", o.params,
+                  "JSON: '[1, 2]', '{\"a\": 1}', or one value; none if left out");
+    c->add_option("--timeout", o.timeout_seconds, "give up after so many seconds (default: never)")
+        ->check(CLI::NonNegativeNumber);
+    c->add_flag("--notify", o.notify, "want no answer");
     return c;
 }
 
@@ -116,6 +130,12 @@ int main(int argc, char** argv) {
     tool::clean_options clean;
     (void)add_clean(app, clean);
 
+    tool::call_options call;
+    auto* k = add_call(app, call);
+    std::string served;
+    auto* v = app.add_subcommand("serve", "answer JSON-RPC 2.0: add, sum, echo, fail, to try it");
+    v->add_option("URI", served, "unix:///PATH or tcp://HOST:PORT")->required();
+
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
@@ -129,6 +149,8 @@ int main(int argc, char** argv) {
         if (i->parsed()) return tool::run_info(about);
         if (b->parsed()) return tool::run_bench(bench);
         if (t->parsed()) return tool::run_transports(transports);
+        if (k->parsed()) return tool::run_call(call);
+        if (v->parsed()) return tool::run_serve(served);
         return tool::run_clean(clean);
     } catch (const std::exception& e) {  // no memory; a stdout that cannot be written
         return tool::fail(tool::file_failed, e.what());
