@@ -81,6 +81,12 @@ CLI::App* add_call(CLI::App& app, tool::call_options& o) {
     return c;
 }
 
+CLI::App* add_about(CLI::App& app, const char* name, const char* words, std::string& address) {
+    auto* s = app.add_subcommand(name, words);
+    s->add_option("URI", address, "the address")->required();
+    return s;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -113,8 +119,7 @@ int main(int argc, char** argv) {
     l->add_flag("--json", list.json, "for programs");
 
     std::string about;
-    auto* i = app.add_subcommand("info", "limits, type and owner of an address; takes no part");
-    i->add_option("URI", about, "the address")->required();
+    auto* i = add_about(app, "info", "limits, type and owner of an address; takes no part", about);
 
     tool::bench_options bench;
     auto* b = app.add_subcommand("bench", "two processes: latency of round trips, one-way rate");
@@ -133,8 +138,8 @@ int main(int argc, char** argv) {
     tool::call_options call;
     auto* k = add_call(app, call);
     std::string served;
-    auto* v = app.add_subcommand("serve", "answer JSON-RPC 2.0: add, sum, echo, fail, to try it");
-    v->add_option("URI", served, "unix:///PATH or tcp://HOST:PORT")->required();
+    auto* v =
+        add_about(app, "serve", "answer JSON-RPC 2.0: add, sum, echo, fail, to try it", served);
 
     try {
         app.parse(argc, argv);

@@ -20,6 +20,7 @@
 #include <parley/latest.hpp>
 #include <parley/objects.hpp>
 #include <parley/pubsub.hpp>
+#include <parley/push.hpp>
 #include <parley/request.hpp>
 #include <parley/rpc.hpp>
 #include <parley/rpc/json_stream.hpp>

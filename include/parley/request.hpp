@@ -161,14 +161,17 @@ public:
 
     /// The next question.
     [[nodiscard]] result<asked<Q>> take(deadline d = never) {
-        for (;;) {
+        for (bool looked = false;; looked = d.is_try()) {
             std::optional<asked<Q>> got;
             auto r = desk_.next(
                 [&](const typename desk::ticket& t, bytes body) { read(t, body, got); }, why_);
             if (got) return std::move(*got);
-            if (r) continue;  // one that could not be read
-            if (r.error() != errc::would_block || d.is_try()) return r.error();
-            if (auto w = desk_.wait(d.at()); !w) return w.error();
+            if (r) {  // one that could not be read
+                looked = false;
+                continue;
+            }
+            if (r.error() != errc::would_block || looked) return r.error();
+            if (auto w = desk_.wait(d.at()); !w && !d.is_try()) return w.error();
         }
     }
     [[nodiscard]] result<asked<Q>> try_take() { return take(expired); }

@@ -106,10 +106,10 @@ public:
 
     /// Answers one call.
     result<void> serve_one(deadline d = never) {
-        for (;;) {
+        for (bool looked = false;; looked = d.is_try()) {
             auto r = desk_.next([this](const ticket& t, bytes call) { run(t, call); }, why_);
-            if (r || r.error() != errc::would_block || d.is_try()) return r;
-            if (auto w = desk_.wait(d.at()); !w) return w.error();
+            if (r || r.error() != errc::would_block || looked) return r;
+            if (auto w = desk_.wait(d.at()); !w && !d.is_try()) return w.error();
         }
     }
     result<void> try_serve() { return serve_one(expired); }
