@@ -81,6 +81,16 @@ CLI::App* add_call(CLI::App& app, tool::call_options& o) {
     return c;
 }
 
+CLI::App* add_bench(CLI::App& app, tool::bench_options& o) {
+    auto* b = app.add_subcommand("bench", "two processes: latency of round trips, one-way rate");
+    b->add_option("URI", o.address, "scheme and options; the name is replaced")->required();
+    b->add_option("--size", o.size, "bytes of a message (default 64)")->check(CLI::PositiveNumber);
+    b->add_option("--seconds", o.seconds, "how long each of both runs takes (default 1)")
+        ->check(CLI::PositiveNumber);
+    b->add_flag("--json", o.json, "for programs");
+    return b;
+}
+
 CLI::App* add_about(CLI::App& app, const char* name, const char* words, std::string& address) {
     auto* s = app.add_subcommand(name, words);
     s->add_option("URI", address, "the address")->required();
@@ -122,13 +132,7 @@ int main(int argc, char** argv) {
     auto* i = add_about(app, "info", "limits, type and owner of an address; takes no part", about);
 
     tool::bench_options bench;
-    auto* b = app.add_subcommand("bench", "two processes: latency of round trips, one-way rate");
-    b->add_option("URI", bench.address, "scheme and options; the name is replaced")->required();
-    b->add_option("--size", bench.size, "bytes of a message (default 64)")
-        ->check(CLI::PositiveNumber);
-    b->add_option("--seconds", bench.seconds, "how long each of both runs takes (default 1)")
-        ->check(CLI::PositiveNumber);
-    b->add_flag("--json", bench.json, "for programs");
+    auto* b = add_bench(app, bench);
 
     tool::transports_options transports;
     auto* t = add_transports(app, transports);
