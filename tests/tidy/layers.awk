@@ -14,7 +14,7 @@ BEGIN {
     n = split("thread mutex shared_mutex condition_variable future ctime csignal iostream fstream " \
               "filesystem random semaphore latch barrier stop_token", list, " ")
     for (i = 1; i <= n; i++) impure["<" list[i] ">"]
-    asio["asio.hpp"]; asio["drive/asio.hpp"]
+    asio["asio.hpp"]; asio["drive/asio.hpp"]; asio["drive/asio_calls.hpp"]
     tls = "^(transport/)?tls[a-z_]*\\.hpp$"
     json = "^(jsonrpc|rpc/json_dispatch)\\.hpp$"
 }
@@ -51,7 +51,7 @@ folder in sans_io && !/^[ \t]*\/\// && /(clock|steady_clock)::now/ {
 }
 
 what ~ /^<boost\/asio/ && !(path in asio) {
-    fail("only asio.hpp and drive/asio.hpp include Boost.Asio")
+    fail("only asio.hpp and drive/asio*.hpp include Boost.Asio")
 }
 what ~ /^<boost\/json/ && path !~ json {
     fail("only jsonrpc.hpp and rpc/json_dispatch.hpp include Boost.JSON")

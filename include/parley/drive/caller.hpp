@@ -150,6 +150,9 @@ public:
     [[nodiscard]] const rpc::calls& book() const noexcept { return book_; }
     /// What is known of the call that was started, or finished, last.
     [[nodiscard]] outcome how() const noexcept { return how_; }
+    /// How often a link was made; whether bytes for it still lie here.
+    [[nodiscard]] std::uint64_t links() const noexcept { return links_; }
+    [[nodiscard]] bool is_unflushed() const noexcept { return unflushed_; }
     /// The link of now; none after a loss.
     [[nodiscard]] link* way() noexcept { return link_ ? &*link_ : nullptr; }
 
@@ -200,6 +203,7 @@ private:
         link_.emplace(std::move(*made));
         unflushed_ = false;
         pack_.clear();
+        ++links_;
         return {};
     }
     template <class Loan>
@@ -278,6 +282,7 @@ private:
     std::optional<link> link_;
     rpc::calls book_;
     rpc::pack pack_;
+    std::uint64_t links_ = 1;
     error_code lost_ = errc::closed;
     outcome how_ = outcome::done;
     bool reconnects_;

@@ -27,8 +27,12 @@ public:
     /// Takes what answers are there. Whether a call has its answer, without looking.
     virtual void look() = 0;
     [[nodiscard]] virtual bool is_settled(std::uint64_t id) const = 0;
-    /// Readable when look() may find something.
+    /// Readable when look() may find something; writable when is_unflushed() and look() may flush.
     [[nodiscard]] virtual result<int> descriptor() = 0;
+    [[nodiscard]] virtual bool is_unflushed() const = 0;
+    /// Another one after each loss.
+    [[nodiscard]] virtual std::uint64_t links() const = 0;
+    [[nodiscard]] virtual time_point until(std::uint64_t id) const = 0;
 };
 
 template <class Address>
@@ -119,6 +123,11 @@ public:
         auto* way = caller_.way();
         if (way == nullptr) return errc::closed;
         return descriptor_of(way->in());
+    }
+    [[nodiscard]] bool is_unflushed() const override { return caller_.is_unflushed(); }
+    [[nodiscard]] std::uint64_t links() const override { return caller_.links(); }
+    [[nodiscard]] time_point until(std::uint64_t id) const override {
+        return caller_.book().until(id);
     }
 
 private:

@@ -75,6 +75,8 @@ struct access {
 template <class R>
 class pending {
 public:
+    using answer_type = R;
+
     pending() = default;
     pending(rpc::remote* at, std::uint64_t id) noexcept : far_(at), id_(id) {}
     pending(pending&& other) noexcept : far_(std::exchange(other.far_, nullptr)), id_(other.id_) {}
