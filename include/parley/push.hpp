@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -172,17 +173,17 @@ public:
 
 private:
     result<task<T>> next(deadline d) {
-        result<T> value = errc::would_block;
+        std::optional<result<T>> value;
         rpc::task_header h;
         auto r = link_.next(
             [&](const rpc::task_header& of, bytes body) {
                 h = of;
-                value = codec<T>::decode(body);
+                value.emplace(codec<T>::decode(body));
             },
             d, why_);
         if (!r) return r.error();
-        if (!value) return value.error();
-        return task<T>{std::move(*value), h.number, h.attempt};
+        if (!*value) return value->error();
+        return task<T>{std::move(**value), h.number, h.attempt};
     }
 
     drive::task_link<typename Address::link> link_;
