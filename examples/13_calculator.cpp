@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A desk that calculates, in a process of its own; its callers send a question and get the answer,
-// an error, or at once the news that it died.
-#include <parley/request.hpp>
+// A service in a process of its own: one struct says what it does, callers call it as if it were
+// here, and learn of every call what became of it.
+#include <parley/rpc.hpp>
 #include <parley/transport/uds.hpp>
 
 #include <signal.h>
@@ -10,26 +10,28 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 
-struct task {
-    std::string operation;
-    double left, right;
+struct calculator {
+    parley::method<"add(a, b)", double(double, double), parley::idempotent> add;
+    parley::method<"divide(a, b)", double(double, double)> divide;
+    parley::method<"ponder()", double()> ponder;
 };
 
-parley::result<double> calculate(const task& t) {
-    if (t.operation == "add") return t.left + t.right;
-    if (t.operation == "divide" && t.right != 0) return t.left / t.right;
-    if (t.operation == "ponder") pause();
-    return parley::errc::invalid_argument;
+parley::result<double> divide(parley::call_context& c, double a, double b) {
+    if (b == 0) return c.fail(parley::errc::invalid_argument, "a division by nothing");
+    return a / b;
 }
 
-void show(const char* what, const parley::result<double>& r) {
+void show(const char* what, const parley::reply<double>& r) {
+    const char* how[] = {"done", "failed", "not sent", "not started", "unknown"};
     if (r) {
-        std::printf("%-16s %g\n", what, *r);
+        std::printf("%-15s %g\n", what, *r);
     } else {
-        std::printf("%-16s no answer: %s\n", what, r.error().message().c_str());
+        std::printf("%-15s %s: %s\n", what, how[static_cast<int>(r.how())],
+                    r.error().message().c_str());
     }
 }
 
@@ -37,22 +39,30 @@ int main() {
     const parley::uds at("@13_calculator-" + std::to_string(getpid()));
     const pid_t child = fork();
     if (child == 0) {
-        auto desk = parley::open_replier<task, double>(at).value();
-        return desk.serve(calculate) ? 0 : 1;
+        calculator here{.add = [](double a, double b) { return a + b; },
+                        .divide = divide,
+                        .ponder = [] { return pause(); }};
+        auto desk = parley::open_server(at, here).value();
+        return desk.serve() ? 0 : 1;
     }
-    auto ask = parley::open_requester<task, double>(at, 5s).value();
-    show("1.5 + 2", ask.request({"add", 1.5, 2}));
-    show("7 / 2", ask.request({"divide", 7, 2}, 100ms));
-    show("7 / 0", ask.request({"divide", 7, 0}, 100ms));
+    auto c = parley::open_client<calculator>(at, 5s).value();
+    show("1.5 + 2", c->add(1.5, 2));
+    show("7 / 2", c->divide(7, 2, 100ms));
+    show("7 / 0", c->divide(7, 0));
+    std::printf("%-15s %s\n", "", c.why().text().c_str());
 
-    // Many at once: they are sent before the first answer is read.
-    parley::call calls[5];
-    for (int i = 0; i < 5; ++i) calls[i] = ask.start({"add", double(i), 10}).value();
-    for (const auto c : calls) show("pipelined", ask.finish(c));
+    // Many at once: one message there, one message back.
+    std::vector<parley::pending<double>> sums;
+    {
+        const auto together = c.batch();
+        for (int i = 0; i < 5; ++i) sums.push_back(c->add.start(i, 10).value());
+    }
+    for (auto& sum : sums) show("in a batch", sum.finish());
 
-    show("pondered 50 ms", ask.request({"ponder", 0, 0}, 50ms));
-    const auto last = ask.start({"add", 1, 1}).value();
+    show("pondered 50 ms", c->ponder(50ms));
+    auto last = c->add.start(1, 1).value();  // waits until the server stops pondering
     kill(child, SIGKILL);
-    show("desk killed", ask.finish(last));
+    show("server killed", last.finish());
     waitpid(child, nullptr, 0);
+    show("nobody there", c->add(1, 1, 20ms));
 }

@@ -32,6 +32,7 @@ Examples:
   parley send pipe:?fd=1 < a | parley recv pipe:?fd=0 > b
   parley list                                    who is there; disturbs nobody
   parley bench shm:                              what this machine can do
+  parley call unix:///run/x subtract '[42, 23]'  any JSON-RPC 2.0 server; `parley serve` is one
 
 Exit codes:
   0  done              1  wrong usage, or an address that means nothing
@@ -67,6 +68,35 @@ CLI::App* add_clean(CLI::App& app, tool::clean_options& o) {
     return c;
 }
 
+CLI::App* add_call(CLI::App& app, tool::call_options& o) {
+    auto* c =
+        app.add_subcommand("call", "call a method of a JSON-RPC 2.0 server, print the result");
+    c->add_option("URI", o.address, "unix:///PATH or tcp://HOST:PORT")->required();
+    c->add_option("METHOD", o.method, "its name")->required();
+    c->add_option("PARAMS", o.params,
+                  "JSON: '[1, 2]', '{\"a\": 1}', or one value; none if left out");
+    c->add_option("--timeout", o.timeout_seconds, "give up after so many seconds (default: never)")
+        ->check(CLI::NonNegativeNumber);
+    c->add_flag("--notify", o.notify, "want no answer");
+    return c;
+}
+
+CLI::App* add_bench(CLI::App& app, tool::bench_options& o) {
+    auto* b = app.add_subcommand("bench", "two processes: latency of round trips, one-way rate");
+    b->add_option("URI", o.address, "scheme and options; the name is replaced")->required();
+    b->add_option("--size", o.size, "bytes of a message (default 64)")->check(CLI::PositiveNumber);
+    b->add_option("--seconds", o.seconds, "how long each of both runs takes (default 1)")
+        ->check(CLI::PositiveNumber);
+    b->add_flag("--json", o.json, "for programs");
+    return b;
+}
+
+CLI::App* add_about(CLI::App& app, const char* name, const char* words, std::string& address) {
+    auto* s = app.add_subcommand(name, words);
+    s->add_option("URI", address, "the address")->required();
+    return s;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -99,22 +129,21 @@ int main(int argc, char** argv) {
     l->add_flag("--json", list.json, "for programs");
 
     std::string about;
-    auto* i = app.add_subcommand("info", "limits, type and owner of an address; takes no part");
-    i->add_option("URI", about, "the address")->required();
+    auto* i = add_about(app, "info", "limits, type and owner of an address; takes no part", about);
 
     tool::bench_options bench;
-    auto* b = app.add_subcommand("bench", "two processes: latency of round trips, one-way rate");
-    b->add_option("URI", bench.address, "scheme and options; the name is replaced")->required();
-    b->add_option("--size", bench.size, "bytes of a message (default 64)")
-        ->check(CLI::PositiveNumber);
-    b->add_option("--seconds", bench.seconds, "how long each of both runs takes (default 1)")
-        ->check(CLI::PositiveNumber);
-    b->add_flag("--json", bench.json, "for programs");
+    auto* b = add_bench(app, bench);
 
     tool::transports_options transports;
     auto* t = add_transports(app, transports);
     tool::clean_options clean;
     (void)add_clean(app, clean);
+
+    tool::call_options call;
+    auto* k = add_call(app, call);
+    std::string served;
+    auto* v =
+        add_about(app, "serve", "answer JSON-RPC 2.0: add, sum, echo, fail, to try it", served);
 
     try {
         app.parse(argc, argv);
@@ -129,6 +158,8 @@ int main(int argc, char** argv) {
         if (i->parsed()) return tool::run_info(about);
         if (b->parsed()) return tool::run_bench(bench);
         if (t->parsed()) return tool::run_transports(transports);
+        if (k->parsed()) return tool::run_call(call);
+        if (v->parsed()) return tool::run_serve(served);
         return tool::run_clean(clean);
     } catch (const std::exception& e) {  // no memory; a stdout that cannot be written
         return tool::fail(tool::file_failed, e.what());

@@ -72,6 +72,12 @@ struct transports_options {
     double seconds = 0;  ///< of measuring each; 0: only what the limits say
 };
 
+struct call_options {
+    std::string address, method, params;
+    double timeout_seconds = 0;
+    bool notify = false;
+};
+
 int run_recv(const recv_options&);
 int run_send(const send_options&);
 int run_list(const list_options&);
@@ -79,6 +85,8 @@ int run_info(const std::string& address);
 int run_bench(const bench_options&);
 int run_transports(const transports_options&);
 int run_clean(const clean_options&);
+int run_call(const call_options&);
+int run_serve(const std::string& address);
 
 /// "parley: words" on stderr; returns `code`, so that a command can end with it.
 int fail(exit_code code, std::string_view words);

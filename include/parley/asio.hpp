@@ -4,6 +4,8 @@
 
 #include <parley/channel.hpp>
 #include <parley/drive/asio.hpp>
+#include <parley/drive/asio_calls.hpp>
+#include <parley/rpc.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/async_result.hpp>
@@ -293,6 +295,55 @@ public:
     }
 };
 
+/// A client of a service under Asio; `attach` makes it.
+///
+///     auto c = parley::attach(io, parley::open_client<calculator>(at).value());
+///     double sum = co_await c.async_finish(c->add.start(1, 2, 20ms), asio::use_awaitable);
+///     c.async_finish(c->add.start(1, 2), [](parley::error_code ec, double sum) { … });
+///     std::future<double> f = c.async_finish(c->add.start(1, 2), asio::use_future);
+///
+/// Any number of calls may be under way. Thread safety, cancellation: as async_receiver; a
+/// cancelled call is given up, and its server told. Deadlines: that of start is that of the call.
+/// Blocking: `start` waits for room, and after a loss for a server, as long as its deadline allows;
+/// nothing else blocks. Lifetimes: it must not outlive its execution context; when it is destroyed,
+/// the calls under way end with operation_aborted. In a handler `how()` tells of its call.
+/// Errors: those of method; what start could not do arrives here too; operation_aborted.
+template <class Service, class Executor = boost::asio::any_io_executor>
+class async_client {
+    using core = drive::attached_client<client<Service>, Executor>;
+
+public:
+    using executor_type = Executor;
+
+    async_client(const Executor& ex, client<Service>&& c)
+        : core_(std::make_shared<core>(ex, std::move(c))) {}
+    async_client(async_client&&) noexcept = default;
+    async_client& operator=(async_client&&) = delete;
+    ~async_client() {
+        if (core_ != nullptr) core_->let_go();
+    }
+
+    [[nodiscard]] const Service* operator->() const noexcept {
+        return core_->client().operator->();
+    }
+    [[nodiscard]] Executor get_executor() const { return core_->get_executor(); }
+    /// The answer to a call: void(error_code, R), or void(error_code) if it returns nothing.
+    template <class R, detail::token Token = detail::default_token<Executor>>
+    auto async_finish(result<pending<R>> started, Token&& token = Token()) {
+        using signature = typename drive::signature<R>::type;
+        const auto ec = started ? error_code() : started.error();
+        return boost::asio::async_compose<Token, signature>(
+            drive::finish_operation<core, pending<R>>(
+                core_, started ? std::move(*started) : pending<R>(), ec),
+            token, core_->get_executor());
+    }
+    [[nodiscard]] outcome how() const { return core_->link().how(); }
+    [[nodiscard]] const diagnostics& why() const { return core_->client().why(); }
+
+private:
+    std::shared_ptr<core> core_;
+};
+
 /// Puts an end on an executor, or on the context of one. The end is moved only if that succeeds.
 /// Throws boost::system::system_error with errc::unsupported if the transport has no descriptor;
 /// whatever else may fail (descriptors, a peer that has gone) is reported by the first operation.
@@ -310,6 +361,11 @@ requires boost::asio::execution::is_executor<Executor>::value
     [[nodiscard]] async_sender<T, Address, Executor>
     attach(const Executor& ex, sender<T, Address>&& out) {
     return {ex, std::move(out)};
+}
+template <class Context, class Service>
+requires std::derived_from<Context, boost::asio::execution_context>
+[[nodiscard]] async_client<Service> attach(Context& at, client<Service>&& c) {
+    return {at.get_executor(), std::move(c)};
 }
 template <class Context, class T, transport Address>
 requires std::derived_from<Context, boost::asio::execution_context>

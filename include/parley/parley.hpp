@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Everything that needs nothing but Boost headers and the standard library. <parley/asio.hpp> and
-// <parley/format.hpp> stand apart: who includes them pays for Asio or fmt.
+// Everything that needs nothing but Boost headers and the standard library. <parley/asio.hpp>,
+// <parley/format.hpp> and <parley/jsonrpc.hpp> stand apart: who includes them pays for Asio, fmt or
+// Boost.JSON.
 #pragma once
 
 #include <parley/ast.hpp>
@@ -19,7 +20,10 @@
 #include <parley/latest.hpp>
 #include <parley/objects.hpp>
 #include <parley/pubsub.hpp>
+#include <parley/push.hpp>
 #include <parley/request.hpp>
+#include <parley/rpc.hpp>
+#include <parley/rpc/json_stream.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>
 #include <parley/transport/duplex_pair.hpp>

@@ -3,7 +3,8 @@
 #pragma once
 
 #include <parley/codec/codec.hpp>
-#include <parley/drive/request.hpp>
+#include <parley/drive/answerer.hpp>
+#include <parley/drive/caller.hpp>
 #include <parley/transport/linked.hpp>
 
 #include <cstddef>
@@ -99,6 +100,8 @@ public:
     [[nodiscard]] result<R> try_finish(call c) { return finish(c, expired); }
     /// Gives a call up.
     void cancel(call c) { caller_.cancel(c.id); }
+    /// What is known of the call that was started, or finished, last: whether to ask again is safe.
+    [[nodiscard]] outcome how() const noexcept { return caller_.how(); }
     /// Calls that are neither finished nor cancelled.
     [[nodiscard]] std::size_t under_way() const { return caller_.book().under_way(); }
     result<void> close(deadline d = never) { return caller_.close(d.at()); }
@@ -138,7 +141,8 @@ struct asked {
 /// Callers take turns. An error that is returned reaches the caller as it is, with its message; so
 /// do those of the categories of parley, the system and the standard library, others arrive as
 /// errc::unsupported with their words. `asked::until` tells how long an answer is worth anything:
-/// the time that the caller gave it, from when it was read here. A caller that does not read its
+/// the time that the caller gave it, from when it was read here; a question whose time is over, or
+/// that was given up, before its turn came is never handed out. A caller that does not read its
 /// answers is not read from until it does, and holds up nobody else.
 ///
 /// Thread safety: one thread at a time.
@@ -157,14 +161,17 @@ public:
 
     /// The next question.
     [[nodiscard]] result<asked<Q>> take(deadline d = never) {
-        for (;;) {
+        for (bool looked = false;; looked = d.is_try()) {
             std::optional<asked<Q>> got;
             auto r = desk_.next(
                 [&](const typename desk::ticket& t, bytes body) { read(t, body, got); }, why_);
             if (got) return std::move(*got);
-            if (r) continue;  // one that could not be read
-            if (r.error() != errc::would_block || d.is_try()) return r.error();
-            if (auto w = desk_.wait(d.at()); !w) return w.error();
+            if (r) {  // one that could not be read
+                looked = false;
+                continue;
+            }
+            if (r.error() != errc::would_block || looked) return r.error();
+            if (auto w = desk_.wait(d.at()); !w && !d.is_try()) return w.error();
         }
     }
     [[nodiscard]] result<asked<Q>> try_take() { return take(expired); }
@@ -205,6 +212,8 @@ public:
     /// Callers that are connected, and those that died.
     [[nodiscard]] std::size_t callers() const { return desk_.callers(); }
     [[nodiscard]] std::uint64_t callers_lost() const { return desk_.callers_lost(); }
+    /// Questions whose time was over before their turn came.
+    [[nodiscard]] std::uint64_t too_late() const noexcept { return desk_.too_late(); }
     result<void> close(deadline d = never) { return desk_.close(d.at()); }
     [[nodiscard]] const diagnostics& why() const noexcept { return why_; }
     [[nodiscard]] uri address() { return desk_.door().address(); }
@@ -220,11 +229,12 @@ private:
         if (value) {
             got.emplace(asked<Q>{std::move(*value), t.caller, t.id, t.until});
         } else {
-            (void)refuse(t, value.error());
+            (void)refuse(t, value.error(), rpc::kind::refusal);
         }
     }
-    result<void> refuse(const typename desk::ticket& t, error_code ec) {
-        rpc::header h;
+    result<void> refuse(const typename desk::ticket& t, error_code ec,
+                        rpc::kind how = rpc::kind::failure) {
+        rpc::header h{0, 0, how, rpc::family::none};
         rpc::write_error(h, ec);
         const std::string words = ec.message();
         return desk_.answer(

@@ -6,6 +6,7 @@
 #include <parley/base/assert.hpp>
 #include <parley/delivery/machine.hpp>
 #include <parley/rpc/correlation.hpp>
+#include <parley/rpc/dispenser.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -91,7 +92,12 @@ void run_calls(steps all) {
     std::vector<std::byte> body;
     for (unsigned what = 0; all.next(what, body);) {
         if (what % 3 == 0) (void)book.begin(time_point{std::chrono::seconds(what)});
-        if (what % 3 == 1) (void)book.on_frame(body);
+        if (what % 3 == 1) {
+            (void)rpc::each_frame(body, [&](bytes f) {
+                PARLEY_ASSERT(f.size() <= body.size());
+                return book.on_frame(f);
+            });
+        }
         if (what % 3 == 2) {
             const auto q = desk.on_frame(body, time_point{});
             if (q) PARLEY_ASSERT(q->body.size() + rpc::header::bytes == body.size());
@@ -103,19 +109,38 @@ void run_calls(steps all) {
     }
 }
 
+void run_tasks(steps all) {
+    rpc::dispenser tasks;
+    std::vector<std::byte> body;
+    for (unsigned what = 0; all.next(what, body);) {
+        const std::uint64_t who = what / 8 % 4;
+        switch (what % 8) {
+            case 0: tasks.join(who); break;
+            case 1: tasks.leave(who); break;
+            case 2: tasks.submit(body); break;
+            case 3:
+                if (tasks.wants(who)) tasks.sent(who);
+                break;
+            default: (void)tasks.on_frame(who, body); break;
+        }
+        PARLEY_ASSERT(tasks.queued() + tasks.held() == tasks.unfinished());
+    }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size < 1) return 0;
     const steps all(data + 1, size - 1);
     const fragmented parts{.message_bytes_max = 1000};
-    switch (data[0] % 6) {
+    switch (data[0] % 7) {
         case 0: run<line>(at_least_once{.window = 16}, all); break;
         case 1: run<wild>(at_least_once{.window = 4} | checksum{} | batched{} | parts, all); break;
         case 2: run<line>(exactly_once{.window = 16} | unordered{} | batched{}, all); break;
         case 3: run<wild>(at_most_once{} | checksum{} | parts, all); break;
         case 4: run<line>(batched{} | parts | when_full::drop_oldest{}, all); break;
-        default: run_calls(all); break;
+        case 5: run_calls(all); break;
+        default: run_tasks(all); break;
     }
     return 0;
 }

@@ -14,8 +14,9 @@ BEGIN {
     n = split("thread mutex shared_mutex condition_variable future ctime csignal iostream fstream " \
               "filesystem random semaphore latch barrier stop_token", list, " ")
     for (i = 1; i <= n; i++) impure["<" list[i] ">"]
-    asio["asio.hpp"]; asio["drive/asio.hpp"]
+    asio["asio.hpp"]; asio["drive/asio.hpp"]; asio["drive/asio_calls.hpp"]
     tls = "^(transport/)?tls[a-z_]*\\.hpp$"
+    json = "^(jsonrpc|rpc/json_dispatch)\\.hpp$"
 }
 
 function fail(words) { printf "%s:%d: layers: %s\n", FILENAME, FNR, words }
@@ -50,7 +51,10 @@ folder in sans_io && !/^[ \t]*\/\// && /(clock|steady_clock)::now/ {
 }
 
 what ~ /^<boost\/asio/ && !(path in asio) {
-    fail("only asio.hpp and drive/asio.hpp include Boost.Asio")
+    fail("only asio.hpp and drive/asio*.hpp include Boost.Asio")
+}
+what ~ /^<boost\/json/ && path !~ json {
+    fail("only jsonrpc.hpp and rpc/json_dispatch.hpp include Boost.JSON")
 }
 what ~ /^<openssl\// && path !~ /^transport\/tls[a-z_]*\.hpp$/ {
     fail("only transport/tls*.hpp include OpenSSL")
@@ -72,6 +76,6 @@ what ~ /^<parley\// {
         fail("transport and the protocol folders never meet: " what)
     # Whoever includes a noun or a transport must not pay for Asio, fmt or OpenSSL.
     else if ((to in asio && !(path in asio)) || to == "format.hpp" ||
-             (to ~ tls && path !~ tls))
+             (to ~ tls && path !~ tls) || (to ~ json && path !~ json))
         fail("only users include " what)
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Every header is reached from the umbrella, so that nobody has to know where a thing lies. What
-# needs Asio, fmt or OpenSSL is reached from asio.hpp, format.hpp or tls.hpp instead; testing/ stands
-# beside.
+# needs Asio, fmt, OpenSSL or Boost.JSON is reached from asio.hpp, format.hpp, tls.hpp or jsonrpc.hpp
+# instead; testing/ stands beside.
 FNR == 1 {
     path = FILENAME
     sub(/^.*include\/parley\//, "", path)
@@ -14,7 +14,7 @@ FNR == 1 {
     edges[path] = edges[path] " " to
     if (path == "parley.hpp" && !(to in listed)) listed[to] = FNR
 }
-/^[ \t]*#[ \t]*include[ \t]*<(boost\/asio|fmt\/|openssl\/)/ { heavy[path] }
+/^[ \t]*#[ \t]*include[ \t]*<(boost\/asio|boost\/json|fmt\/|openssl\/)/ { heavy[path] }
 path == "parley.hpp" && !/^[ \t]*($|\/\/|#pragma once|#include <parley\/)/ {
     printf "%s:%d: umbrella: parley.hpp only includes\n", FILENAME, FNR
 }
@@ -29,6 +29,7 @@ function walk(from, seen,    list, i, n) {
 END {
     walk("parley.hpp", light)
     walk("parley.hpp", any); walk("asio.hpp", any); walk("format.hpp", any); walk("tls.hpp", any)
+    walk("jsonrpc.hpp", any)
     for (to in listed) if (!(to in file)) {
         printf "%s:%d: umbrella: <parley/%s> does not exist\n", file["parley.hpp"], listed[to], to
     }
@@ -38,7 +39,7 @@ END {
         split("", below)
         walk(path, below)
         where = "parley.hpp"
-        for (to in below) if (to in heavy) where = "asio.hpp, format.hpp or tls.hpp"
+        for (to in below) if (to in heavy) where = "asio.hpp, format.hpp, tls.hpp or jsonrpc.hpp"
         if (where == "parley.hpp" || !(path in any)) missing[path] = where
     }
     # Of what is missing together only the headers that nobody else includes are worth naming.

@@ -1,28 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Which answer belongs to which question: both sides of request and reply as values that decide and
 // do nothing else. No clock, thread or descriptor; time comes in as a number, frames as bytes.
-//
-//   byte    0            8             12      13        14      16
-//           +------------+-------------+-------+---------+-------+------------- - -
-//   frame   | id u64     | number u32  | kind  | family  | zero  | what it carries
-//           |            |             | u8    | u8      | u16   |
-//           +------------+-------------+-------+---------+-------+------------- - -
-//
-//   request  a question; number: the time left for it in microseconds, 0 for no limit
-//   cancel   its caller no longer waits
-//   value    the answer
-//   failure  there is none; number and family: the error, what it carries: words
-//
-// All numbers are little-endian. A caller numbers its questions; no number comes twice.
 #pragma once
 
-#include <parley/base/bytes.hpp>
-#include <parley/base/error.hpp>
-#include <parley/base/time.hpp>
+#include <parley/rpc/frame.hpp>
 
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -31,72 +17,6 @@
 namespace parley {
 inline namespace v1 {
 namespace rpc {
-
-enum class kind : std::uint8_t { request = 1, cancel = 2, value = 3, failure = 4 };
-/// Where the number of an error comes from.
-enum class family : std::uint8_t { none = 0, parley = 1, system = 2, generic = 3, other = 4 };
-
-/// The header of a frame.
-struct header {
-    static constexpr std::size_t bytes = 16;
-
-    std::uint64_t id = 0;
-    std::uint32_t number = 0;
-    kind what = kind::request;
-    family of = family::none;
-
-    void write(std::byte* to) const noexcept {
-        store_le(to, id);
-        store_le(to + 8, number);
-        store_le(to + 12, static_cast<std::uint32_t>(static_cast<unsigned>(what) |
-                                                     static_cast<unsigned>(of) << 8));
-    }
-    /// False if nobody who speaks this writes such bytes.
-    [[nodiscard]] bool read(parley::bytes from) noexcept {
-        if (from.size() < bytes) return false;
-        id = load_le<std::uint64_t>(from.data());
-        number = load_le<std::uint32_t>(from.data() + 8);
-        const auto word = load_le<std::uint32_t>(from.data() + 12);
-        what = static_cast<kind>(word & 0xff);
-        of = static_cast<family>(word >> 8 & 0xff);
-        return word >> 16 == 0 && what >= kind::request && what <= kind::failure &&
-               of <= family::other && (of != family::none) == (what == kind::failure);
-    }
-};
-
-/// An error as a frame carries it, and back. One of a category that is not known here is told by
-/// its words alone: errc::unsupported.
-inline void write_error(header& h, error_code ec) noexcept {
-    h.what = kind::failure;
-    h.number = static_cast<std::uint32_t>(ec.value());
-    h.of = ec.category() == make_error_code(errc::closed).category() ? family::parley
-           : ec.category() == boost::system::system_category()       ? family::system
-           : ec.category() == boost::system::generic_category()      ? family::generic
-                                                                     : family::other;
-}
-[[nodiscard]] inline error_code read_error(const header& h) noexcept {
-    const int value = static_cast<int>(h.number);
-    switch (h.of) {
-        case family::parley:
-            if (value >= static_cast<int>(errc::would_block) &&
-                value <= static_cast<int>(errc::unsupported)) {
-                return static_cast<errc>(value);
-            }
-            return errc::corrupt;
-        case family::system: return {value, boost::system::system_category()};
-        case family::generic: return {value, boost::system::generic_category()};
-        case family::other: return errc::unsupported;
-        case family::none: break;
-    }
-    return errc::corrupt;
-}
-
-/// The time left until `until` as a frame carries it: 0 for more than an hour.
-[[nodiscard]] constexpr std::uint32_t budget_us(time_point now, time_point until) noexcept {
-    if (until == never || until - now > std::chrono::hours(1)) return 0;
-    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(until - now).count();
-    return us < 1 ? 1 : static_cast<std::uint32_t>(us);
-}
 
 /// The calling side: questions under way, and the answers that wait to be fetched.
 ///
@@ -129,7 +49,7 @@ public:
     /// Takes a frame. False: it is none of an answering side's.
     [[nodiscard]] bool on_frame(bytes f) {
         header h;
-        if (!h.read(f) || (h.what != kind::value && h.what != kind::failure)) {
+        if (!h.read(f) || h.what < kind::value || h.what > kind::refusal) {
             ++corrupt_;
             return false;
         }
@@ -140,7 +60,10 @@ public:
         }
         const bytes body = f.subspan(header::bytes);
         s.body.assign(body.begin(), body.end());
-        s.error = h.what == kind::failure ? read_error(h) : error_code();
+        s.error = h.what == kind::value ? error_code() : read_error(h);
+        s.how = h.what == kind::value     ? outcome::done
+                : h.what == kind::failure ? outcome::failed
+                                          : outcome::not_started;
         s.is = state::settled;
         return true;
     }
@@ -155,9 +78,7 @@ public:
                 continue;
             }
             earliest_ = now;  // there may be more
-            s.is = state::settled;
-            s.error = errc::timed_out;
-            s.body.clear();
+            lose(s, errc::timed_out);
             return s.id;
         }
         return std::nullopt;
@@ -165,10 +86,7 @@ public:
     /// The other side is gone: everything that waits ends with `ec`.
     void fail_all(error_code ec) {
         for (slot& s : slots_) {
-            if (s.is != state::waiting) continue;
-            s.is = state::settled;
-            s.error = ec;
-            s.body.clear();
+            if (s.is == state::waiting) lose(s, ec);
         }
     }
 
@@ -184,11 +102,14 @@ public:
     [[nodiscard]] result<bytes> settle(std::uint64_t id) noexcept {
         slot& s = at(id);
         release(s);
+        how_ = s.how;
         words_ = s.error ? as_text(s.body) : std::string_view();
         if (s.error) return s.error;
         return bytes(s.body);
     }
     [[nodiscard]] std::string_view answer_words() const noexcept { return words_; }
+    /// What is known of the call that was settled last.
+    [[nodiscard]] outcome how() const noexcept { return how_; }
     /// Forgets a call; its answer will be dropped.
     void forget(std::uint64_t id) noexcept {
         if (is_known(id)) release(at(id));
@@ -205,11 +126,18 @@ private:
         error_code error;
         std::vector<std::byte> body;
         state is = state::free;
+        outcome how = outcome::unknown;
     };
 
     [[nodiscard]] slot& at(std::uint64_t id) noexcept { return slots_[id & (slots_.size() - 1)]; }
     [[nodiscard]] const slot& at(std::uint64_t id) const noexcept {
         return slots_[id & (slots_.size() - 1)];
+    }
+    static void lose(slot& s, error_code ec) noexcept {
+        s.is = state::settled;
+        s.how = outcome::unknown;
+        s.error = ec;
+        s.body.clear();
     }
     void release(slot& s) noexcept {
         s.is = state::free;
@@ -221,6 +149,7 @@ private:
     time_point earliest_ = never;  // no call is late before
     std::uint64_t next_ = 0, late_ = 0, corrupt_ = 0;
     std::string_view words_;
+    outcome how_ = outcome::done;
 };
 
 /// The answering side of one caller: which of its questions are open, and which of them it gave up.
@@ -231,40 +160,50 @@ public:
         std::uint64_t id;
         time_point until;
         bytes body;
+        bool notice;  ///< that nobody answers, and that is not open
     };
 
-    /// Takes a frame: a question to be answered, or nothing (a cancel, or bytes that no caller
-    /// writes: counted).
+    /// Takes a frame: a question, or nothing (a cancel, or bytes that no caller writes: counted).
     [[nodiscard]] std::optional<question> on_frame(bytes f, time_point now) {
         header h;
-        if (!h.read(f) || (h.what != kind::request && h.what != kind::cancel)) {
+        if (!h.read(f) ||
+            (h.what != kind::request && h.what != kind::cancel && h.what != kind::notice)) {
             ++corrupt_;
             return std::nullopt;
         }
         if (h.what == kind::cancel) {
-            std::erase(open_, h.id);
+            (void)close(h.id);
             return std::nullopt;
         }
-        if (is_open(h.id)) {
-            ++corrupt_;
-            return std::nullopt;
+        const bool notice = h.what == kind::notice;
+        if (!notice) {
+            if (h.id < next_ || h.id == ~std::uint64_t{0}) {
+                ++corrupt_;
+                return std::nullopt;
+            }
+            next_ = h.id + 1;
+            open_.push_back(h.id);
         }
-        open_.push_back(h.id);
         const time_point until = h.number == 0 ? never : now + std::chrono::microseconds(h.number);
-        return question{h.id, until, f.subspan(header::bytes)};
+        return question{h.id, until, f.subspan(header::bytes), notice};
     }
     /// Ends a question; false: its caller no longer waits for the answer.
-    bool close(std::uint64_t id) { return std::erase(open_, id) > 0; }
+    bool close(std::uint64_t id) {
+        const auto at = std::lower_bound(open_.begin(), open_.end(), id);
+        if (at == open_.end() || *at != id) return false;
+        open_.erase(at);
+        return true;
+    }
     /// Asked, not answered, not given up.
     [[nodiscard]] bool is_open(std::uint64_t id) const noexcept {
-        return std::find(open_.begin(), open_.end(), id) != open_.end();
+        return std::binary_search(open_.begin(), open_.end(), id);
     }
     [[nodiscard]] std::size_t open() const noexcept { return open_.size(); }
     [[nodiscard]] std::uint64_t corrupt() const noexcept { return corrupt_; }
 
 private:
-    std::vector<std::uint64_t> open_;
-    std::uint64_t corrupt_ = 0;
+    std::deque<std::uint64_t> open_;  // ascending
+    std::uint64_t next_ = 0, corrupt_ = 0;
 };
 
 }  // namespace rpc

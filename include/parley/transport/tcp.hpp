@@ -94,6 +94,10 @@ struct tcp {
     [[nodiscard]] result<listener> open_listener(const duplex_request& request) const;
     [[nodiscard]] result<link> open_link(const duplex_request& request) const;
 
+    /// The port taken, for what stands on it; and a connection to it.
+    [[nodiscard]] result<detail::tcp_door> open_door(const open_request& request) const;
+    [[nodiscard]] result<detail::unique_fd> connected(time_point until, diagnostics& why) const;
+
     friend bool operator==(const tcp&, const tcp&) = default;
 
 private:
@@ -105,7 +109,6 @@ private:
 
     [[nodiscard]] result<detail::host_port> where(diagnostics& why) const;
     [[nodiscard]] result<detail::unique_fd> listening(diagnostics& why, tcp& actual) const;
-    [[nodiscard]] result<detail::unique_fd> connected(time_point until, diagnostics& why) const;
     [[nodiscard]] detail::tcp_tuning tuning() const noexcept {
         return {with.no_delay,
                 with.keep_alive_idle_s,
@@ -217,6 +220,13 @@ inline result<tcp::source> tcp::open_source(const open_request& request) const {
     if (!fd) return fd.error();
     return source::open(detail::tcp_door(std::move(*fd)), request.type, actual.to_uri(),
                         stream(any_number), *request.why);
+}
+
+inline result<detail::tcp_door> tcp::open_door(const open_request& request) const {
+    tcp actual;
+    auto fd = listening(*request.why, actual);
+    if (!fd) return fd.error();
+    return detail::tcp_door(std::move(*fd));
 }
 
 inline result<tcp::listener> tcp::open_listener(const duplex_request& request) const {

@@ -58,6 +58,31 @@ TEST_CASE("request: one thread asks and answers") {
     CHECK(desk.callers() == 0);
     CHECK(desk.callers_lost() == 0);
 }
+TEST_CASE("request: who only tries sees each question, on every transport") {
+    watchdog dog("request: tries");
+    const temporary_directory dir;
+    const unique_name name("tries");
+    const auto over = [](const auto& at) {
+        auto desk = desk_at(at);
+        std::atomic<int> right{0};
+        std::thread asking([&] {
+            auto ask = caller_at(at);
+            for (int i = 0; i < 20; ++i) right += ask.request("x", 20s).value() == "xx" ? 1 : 0;
+        });
+        for (int answered = 0; answered < 20;) {
+            if (desk.try_serve(doubled)) {
+                ++answered;
+            } else {
+                std::this_thread::yield();
+            }
+        }
+        asking.join();
+        CHECK(right == 20);
+    };
+    over(parley::uds(dir / "x"));
+    over(parley::inproc(name.text()));
+    over(parley::shm(name.text()));
+}
 TEST_CASE("request: answers may come in any order, and errors with their words") {
     watchdog dog("request: any order");
     const temporary_directory dir;

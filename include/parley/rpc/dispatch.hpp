@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+// The answering side of a service: bytes of a call in, what to answer out.
+//
+//   byte    0             8                16 or 48
+//           +-------------+----------------+----------------- - -
+//   call    | method u64  | signature u64  | arguments
+//           +-------------+----------------+----------------- - -
+//
+//   method     the fingerprint of "method NAME", or `greeting`: who is this server? (its number)
+//   signature  the fingerprint of "(types of the arguments that travel) -> type of the answer"
+//
+// A call of a method that is to run once has a once_header between signature and arguments.
+#pragma once
+
+#include <parley/base/error.hpp>
+#include <parley/rpc/frame.hpp>
+#include <parley/rpc/method.hpp>
+#include <parley/rpc/once.hpp>
+
+#include <cstring>
+#include <exception>
+#include <new>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace parley {
+inline namespace v1 {
+namespace rpc {
+
+struct call_header {
+    static constexpr std::size_t bytes = 16;
+    static constexpr std::uint64_t greeting = 1;
+
+    std::uint64_t method = 0, signature = 0;
+
+    void write(std::byte* to) const noexcept {
+        store_le(to, method);
+        store_le(to + 8, signature);
+    }
+    [[nodiscard]] bool read(parley::bytes from) noexcept {
+        if (from.size() < bytes) return false;
+        method = load_le<std::uint64_t>(from.data());
+        signature = load_le<std::uint64_t>(from.data() + 8);
+        return true;
+    }
+};
+
+/// What both ends of any service say of themselves.
+inline constexpr message_type questions_type = named_type("calls of a parley service, version 1");
+inline constexpr message_type answers_type = named_type("answers of a parley service, version 1");
+
+/// Where an answer goes.
+class answer_sink {
+public:
+    answer_sink() = default;
+    answer_sink(const answer_sink&) = delete;
+    answer_sink& operator=(const answer_sink&) = delete;
+    virtual ~answer_sink() = default;
+    virtual void send(header, std::size_t n, filler) = 0;
+
+    void refuse(errc e, std::string_view words) { fail(kind::refusal, e, words); }
+    void fail(kind how, error_code ec, std::string_view words) {
+        header h{0, 0, how, family::none};
+        write_error(h, ec);
+        const auto write = [words](mutable_bytes to) {
+            if (!words.empty()) std::memcpy(to.data(), words.data(), words.size());
+        };
+        send(h, words.size(), filler(write));
+    }
+};
+
+/// Runs handlers and turns whatever leaves them into an error. Its words are in `c`.
+template <class R, class Run>
+[[nodiscard]] result<R> run_guarded(call_context& c, Run run) {
+    const auto in_words = [&c](error_code ec, const char* words) { return c.fail(ec, words); };
+    try {
+        return run();
+    } catch (const boost::system::system_error& e) {
+        return in_words(e.code(), e.what());
+    } catch (const std::system_error& e) {
+        const bool generic = e.code().category() == std::generic_category();
+        return in_words({e.code().value(), generic ? boost::system::generic_category()
+                                                   : boost::system::system_category()},
+                        e.what());
+    } catch (const std::bad_alloc&) {
+        return in_words(errc::out_of_resources, "no memory");
+    } catch (const std::exception& e) {
+        return in_words(errc::unsupported, e.what());
+    } catch (...) {
+        return in_words(errc::unsupported, "an exception that is no std::exception");
+    }
+}
+
+/// Answers the calls of an implementation of S. Decides and does nothing else: it is handed bytes
+/// and hands bytes out; what it runs is the implementation's.
+template <class S>
+class dispatcher {
+    static_assert(require_service<S>::value);
+
+public:
+    /// `number`: a number that no other server has.
+    dispatcher(S implementation, std::uint64_t number)
+        : service_(std::move(implementation)), number_(number) {}
+
+    /// Answers one call, whose bytes come from outside. `now`: a clock, for what is to run once.
+    void run(bytes call, call_context& c, answer_sink& out, time_point (*now)()) {
+        call_header h;
+        if (!h.read(call)) return out.refuse(errc::corrupt, "no call");
+        if (h.method == call_header::greeting) return greet(out);
+        call = call.subspan(call_header::bytes);
+        bool found = false;
+        parley::detail::each_member(service_, [&](auto& m) {
+            if (m.number != h.method || !m) return true;
+            found = true;
+            run_method(m, h, call, c, out, now);
+            return false;
+        });
+        if (!found) out.refuse(errc::unsupported, "no such method; it has " + names());
+    }
+    [[nodiscard]] S& service() noexcept { return service_; }
+
+private:
+    class kept_sink final : public answer_sink {
+    public:
+        kept_sink(answer_sink& to, std::vector<std::byte>& kept) : to_(to), kept_(kept) {}
+        void send(header h, std::size_t n, filler f) override {
+            kept_.resize(header::bytes + n);
+            h.write(kept_.data());
+            f(mutable_bytes(kept_).subspan(header::bytes));
+            resend(to_, kept_);
+        }
+        static void resend(answer_sink& to, bytes kept) {
+            header h;
+            if (!h.read(kept)) return;
+            const bytes body = kept.subspan(header::bytes);
+            const auto write = [body](mutable_bytes at) {
+                if (!body.empty()) std::memcpy(at.data(), body.data(), body.size());
+            };
+            to.send(h, body.size(), filler(write));
+        }
+
+    private:
+        answer_sink& to_;
+        std::vector<std::byte>& kept_;
+    };
+
+    void greet(answer_sink& out) const {
+        const auto write = [this](mutable_bytes to) { store_le(to.data(), number_); };
+        out.send({0, 0, kind::value, family::none}, 8, filler(write));
+    }
+    template <class Method>
+    void run_method(Method& m, const call_header& h, bytes call, call_context& c, answer_sink& out,
+                    [[maybe_unused]] time_point (*now)()) {
+        using arguments = typename Method::arguments;
+        std::size_t count = arguments::least;
+        while (count <= arguments::most && Method::description.prints[count] != h.signature) {
+            ++count;
+        }
+        if (count > arguments::most) {
+            return out.refuse(errc::incompatible,
+                              std::string(Method::name) + " of the server is " +
+                                  std::string(Method::description.words.words()));
+        }
+        if constexpr (Method::how == manner::once) {
+            run_once(m, count, call, c, out, now);
+        } else {
+            (void)answer(m, count, call, c, out);
+        }
+    }
+    /// False: refused before it ran.
+    template <class Method>
+    bool answer(Method& m, std::size_t count, bytes in, call_context& c, answer_sink& out) {
+        using R = typename Method::answer_type;
+        typename Method::values values{};
+        if (!Method::arguments::read(count, in, values)) {
+            out.refuse(errc::corrupt, "these are not the arguments that the call says");
+            return false;
+        }
+        const auto r = run_guarded<R>(c, [&] {
+            return std::apply([&](const auto&... a) { return access::handler(m)(c, a...); },
+                              values);
+        });
+        if (!r) {
+            const std::string words = c.why().empty() ? r.error().message() : c.why().text();
+            out.fail(kind::failure, r.error(), words);
+            return true;
+        }
+        const header h{0, 0, kind::value, family::none};
+        if constexpr (std::is_void_v<R>) {
+            const auto nothing = [](mutable_bytes) {};
+            out.send(h, 0, filler(nothing));
+        } else {
+            const std::size_t n = portable<R>::size(*r);
+            if (n == unencodable) {
+                out.fail(kind::failure, errc::message_too_large, "an answer without an encoding");
+                return true;
+            }
+            const auto write = [&](mutable_bytes to) { portable<R>::encode(*r, to); };
+            out.send(h, n, filler(write));
+        }
+        return true;
+    }
+    template <class Method>
+    void run_once(Method& m, std::size_t count, bytes call, call_context& c, answer_sink& out,
+                  time_point (*now)()) {
+        once_header o;
+        if (!o.read(call)) return out.refuse(errc::corrupt, "no call that is to run once");
+        if (o.server != number_) {
+            return out.refuse(errc::peer_lost, "the call was meant for a server that is gone");
+        }
+        switch (seen_.begin(o, now())) {
+            case answers::verdict::fresh: {
+                kept_sink keeping(out, kept_);
+                if (answer(m, count, call.subspan(once_header::bytes), c, keeping)) {
+                    seen_.keep(o, kept_);
+                }
+                return;
+            }
+            case answers::verdict::answered: return kept_sink::resend(out, *seen_.find(o));
+            case answers::verdict::over:
+                return out.refuse(errc::invalid_argument, "the call was answered and is over");
+            case answers::verdict::full:
+                return out.refuse(errc::out_of_resources,
+                                  "the server keeps no more answers to calls that run once");
+        }
+    }
+    [[nodiscard]] std::string names() {
+        std::string all;
+        parley::detail::each_member(service_, [&](auto& m) {
+            if (m) ((all += all.empty() ? "" : ", ") += m.name);
+            return true;
+        });
+        return all.empty() ? "none" : all;
+    }
+
+    S service_;
+    std::uint64_t number_;
+    answers seen_;
+    std::vector<std::byte> kept_;
+};
+
+}  // namespace rpc
+}  // namespace v1
+}  // namespace parley
