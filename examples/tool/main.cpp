@@ -56,6 +56,21 @@ CLI::App* add_transports(CLI::App& app, tool::transports_options& o) {
     return t;
 }
 
+CLI::App* add_top(CLI::App& app, tool::top_options& o) {
+    auto* t = app.add_subcommand(
+        "top",
+        "every channel and what flows through it, live. Passive: files are opened for reading, no "
+        "lane, connection or lock is taken. ~ marks what was estimated from some of the messages. "
+        "Queues of Boost are left out: to look at one takes its lock");
+    t->add_option("DIRECTORY", o.directories,
+                  "where to look for segments and dead sockets (default: segments in /dev/shm)");
+    t->add_option("--interval", o.interval_seconds, "seconds from one look to the next (default 1)")
+        ->check(CLI::Range(0.01, 86400.0));
+    t->add_flag("--once", o.once, "one table, over one interval");
+    t->add_flag("--json", o.json, "for programs: a line for each look");
+    return t;
+}
+
 CLI::App* add_clean(CLI::App& app, tool::clean_options& o) {
     auto* c = app.add_subcommand("clean", "remove what dead owners left behind; safe at any time");
     c->add_option("WHERE", o.places,
@@ -113,6 +128,8 @@ int main(int argc, char** argv) {
 
     tool::transports_options transports;
     auto* t = add_transports(app, transports);
+    tool::top_options top;
+    auto* p = add_top(app, top);
     tool::clean_options clean;
     (void)add_clean(app, clean);
 
@@ -128,6 +145,7 @@ int main(int argc, char** argv) {
         if (l->parsed()) return tool::run_list(list);
         if (i->parsed()) return tool::run_info(about);
         if (b->parsed()) return tool::run_bench(bench);
+        if (p->parsed()) return tool::run_top(top);
         if (t->parsed()) return tool::run_transports(transports);
         return tool::run_clean(clean);
     } catch (const std::exception& e) {  // no memory; a stdout that cannot be written

@@ -66,6 +66,20 @@ void patience::reset() {
 }
 bool patience::over() const { return until_ != parley::never && parley::clock::now() >= until_; }
 
+std::string json_text(std::string_view text) {
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') {
+            (out += '\\') += c;
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+        } else {
+            out += c;
+        }
+    }
+    return out += '"';
+}
+
 // --- files -------------------------------------------------------------------------------------
 
 file::~file() { (void)close(); }

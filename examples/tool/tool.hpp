@@ -51,9 +51,16 @@ struct list_options {
     std::vector<std::string> directories;
     bool json = false;
 };
+struct top_options {
+    std::vector<std::string> directories;
+    double interval_seconds = 1;
+    bool once = false;
+    bool json = false;
+};
 struct clean_options {
     std::vector<std::string> places;  // directories, or addresses of queues
     bool dry_run = false;
+    bool json = false;
 };
 /// What a bench measured, for who asks from within.
 struct bench_result {
@@ -75,6 +82,7 @@ struct transports_options {
 int run_recv(const recv_options&);
 int run_send(const send_options&);
 int run_list(const list_options&);
+int run_top(const top_options&);
 int run_info(const std::string& address);
 int run_bench(const bench_options&);
 int run_transports(const transports_options&);
@@ -162,6 +170,8 @@ private:
     parley::time_point start_ = parley::clock::now(), next_ = start_;
 };
 
+/// Text as JSON has it, with its quotes.
+[[nodiscard]] std::string json_text(std::string_view text);
 /// 1536 as "1.5 KiB".
 [[nodiscard]] std::string human_bytes(double n);
 
