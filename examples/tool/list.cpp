@@ -63,6 +63,7 @@ namespace {
 /// What came of cleaning, to be told at the end.
 struct cleaning {
     bool dry_run;
+    bool json;
     int removed = 0, live = 0, left = 0;
 
     void remove_segment(const std::string& path) {
@@ -151,11 +152,20 @@ private:
     }
     void told(const std::string& path, std::string_view because) {
         ++removed;
-        fmt::print("{} {}: {}\n", dry_run ? "would remove" : "removed", path, because);
+        say(dry_run ? "would remove" : "removed", path, because);
     }
     void leave(const std::string& path, std::string_view because) {
         ++left;
-        fmt::print("left {}: {}\n", path, because);
+        say("left", path, because);
+    }
+    void say(std::string_view what, const std::string& path, std::string_view because) {
+        if (!json) {
+            fmt::print("{} {}: {}\n", what, path, because);
+        } else {
+            fmt::print("{}\n    {{\"what\": {}, \"where\": {}, \"because\": {}}}",
+                       removed + left > 1 ? "," : "", json_text(what), json_text(path),
+                       json_text(because));
+        }
     }
 };
 
@@ -180,10 +190,8 @@ std::optional<int> clean_one_of(const parley::uri& at, cleaning& done) {
     return code;
 }
 
-}  // namespace
-
-int run_clean(const clean_options& o) {
-    cleaning done{o.dry_run};
+/// Where the user says, or everywhere.
+int clean_all(const clean_options& o, cleaning& done) {
     std::vector<std::string> directories;
     for (const auto& place : o.places) {
         const parley::uri at{place};
@@ -212,9 +220,23 @@ int run_clean(const clean_options& o) {
     for (const auto& directory : directories) {
         for (const auto& path : dead_sockets(directory)) done.remove_socket(path);
     }
-    fmt::print("{} {}, {} in use, {} left alone\n", done.removed,
-               o.dry_run ? "to remove" : "removed", done.live, done.left);
     return ok;
+}
+
+}  // namespace
+
+int run_clean(const clean_options& o) {
+    cleaning done{o.dry_run, o.json};
+    if (o.json) fmt::print("{{\"actions\": [");
+    const int code = clean_all(o, done);
+    if (o.json) {
+        fmt::print("],\n \"dry_run\": {}, \"removed\": {}, \"in_use\": {}, \"left\": {}}}\n",
+                   o.dry_run, done.removed, done.live, done.left);
+    } else if (code == ok) {
+        fmt::print("{} {}, {} in use, {} left alone\n", done.removed,
+                   o.dry_run ? "to remove" : "removed", done.live, done.left);
+    }
+    return code;
 }
 
 }  // namespace tool

@@ -128,6 +128,7 @@ void add_signals(survey& all, const parley::signals& at) {
     row.owner_uid = seen->owner_uid;
     row.writers = seen->writers.size();
     row.writers_max = seen->limits.writers_max;
+    row.path = at.with.directory + '/' + std::string(signal_posts[0]) + at.name;
     all.push_back(std::move(row));
 }
 

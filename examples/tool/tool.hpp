@@ -28,6 +28,7 @@ enum exit_code : int {
     timed_out = 4,
     refused = 5,
     file_failed = 6,
+    unwell = 7,         // what doctor found
     interrupted = 128,  // plus the signal's number
 };
 
@@ -51,10 +52,17 @@ struct list_options {
     std::vector<std::string> directories;
     bool json = false;
 };
+struct info_options {
+    std::string address;
+};
 struct top_options {
     std::vector<std::string> directories;
     double interval_seconds = 1;
     bool once = false;
+    bool json = false;
+};
+struct doctor_options {
+    std::vector<std::string> directories;
     bool json = false;
 };
 struct clean_options {
@@ -83,7 +91,8 @@ int run_recv(const recv_options&);
 int run_send(const send_options&);
 int run_list(const list_options&);
 int run_top(const top_options&);
-int run_info(const std::string& address);
+int run_doctor(const doctor_options&);
+int run_info(const info_options&);
 int run_bench(const bench_options&);
 int run_transports(const transports_options&);
 int run_clean(const clean_options&);

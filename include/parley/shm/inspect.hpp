@@ -59,6 +59,7 @@ struct segment_report {
     std::uint32_t mode = 0;
     bool alive = false;                  ///< its receiver lives; of the others, anybody
     bool same_namespace = false;         ///< owner_pid means the same here
+    bool same_network = false;           ///< so do the bells of pollable ends
     std::vector<std::uint32_t> writers;  ///< process of each live writer
     std::vector<std::uint32_t> readers;  ///< of a topic: process of each live subscriber
     std::vector<lane_report> lanes;      ///< of a channel: each that was ever taken
@@ -192,6 +193,7 @@ inline result<segment_report> segment_report::of(const std::string& path, diagno
     out.mode = s.st_mode & 07777;
     out.alive = detail::is_locked(seg.file.get(), detail::reader_lock);
     out.same_namespace = seg.pid_namespace != 0 && seg.pid_namespace == detail::namespace_id("pid");
+    out.same_network = seg.net_namespace != 0 && seg.net_namespace == detail::namespace_id("net");
     const auto signed_by = [&](std::size_t at, std::vector<std::uint32_t>& who) {
         std::uint32_t pid = 0;  // at the same place in the page of every party
         const auto field = static_cast<off_t>(at + offsetof(shm_layout::lane_page, pid));
