@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -112,21 +113,28 @@ struct lane_walk {
             if (!step(word)) return;
         }
     }
-    /// Goes over the one message that ends at `end`, if it is short: a commit word before it whose
-    /// length leads there.
+    /// Goes over the one message that ends at `end`: a commit word before it whose length leads
+    /// there. Longer ones than `search_max` are not found.
     void find_last(std::uint64_t end) {
-        constexpr std::size_t window = 4096;
-        alignas(8) std::byte room[window];
-        if (end < window || !read(end - window, room)) return;
-        for (std::size_t back = 8; back <= window; back += 8) {
-            std::uint64_t word = 0;
-            std::memcpy(&word, room + window - back, sizeof word);
-            from = at = end - back;
-            if (step(word) && at == end) return;
-            messages = payload_bytes = 0;
+        static constexpr std::size_t window = std::size_t{64} << 10;
+        const auto room = std::make_unique<std::byte[]>(window);
+        const std::uint64_t least =
+            end - std::min<std::uint64_t>({end, seg.shape.capacity, search_max});
+        for (std::uint64_t low = end; low > least;) {
+            const std::uint64_t high = low;
+            low -= std::min<std::uint64_t>(window, low - least);
+            if (!read(low, {room.get(), static_cast<std::size_t>(high - low)})) break;
+            for (from = high - 8; from >= low && from < high; from -= 8) {
+                std::uint64_t word = 0;
+                std::memcpy(&word, room.get() + (from - low), sizeof word);
+                at = from;
+                if (step(word) && at == end) return;
+                messages = payload_bytes = 0;
+            }
         }
         from = at = end;
     }
+    static constexpr std::uint64_t search_max = std::uint64_t{4} << 20;
 
 private:
     bool step(std::uint64_t word) noexcept {
