@@ -35,6 +35,7 @@ Examples:
   tail -f app.log | parley send shm://logs       any number of senders
   parley send unix://@copy --in disk.img         waits until somebody receives
   parley send pipe:?fd=1 < a | parley recv pipe:?fd=0 > b
+  parley record shm://cam day.log                later: parley replay day.log shm://cam --speed 10x
   parley list                                    who is there; disturbs nobody
   parley bench shm:                              what this machine can do
 
@@ -52,7 +53,8 @@ struct commands {
 
     /// Adds a command; its options live as long as this.
     template <class Options>
-    CLI::App* add(const char* name, const char* about, int (*run)(const Options&), Options*& o) {
+    CLI::App* add(const char* name, const std::string& about, int (*run)(const Options&),
+                  Options*& o) {
         auto owned = std::make_shared<Options>();
         o = owned.get();
         auto* command = app.add_subcommand(name, about);
@@ -79,14 +81,18 @@ void add_json(CLI::App& c, bool& json, const char* about = "for programs") {
     c.add_flag("--json", json, about);
 }
 
+void add_take(CLI::App& c, tool::take_options& o) {
+    add_common(c, o);
+    c.add_option("--count", o.count, "stop after N messages")->check(CLI::PositiveNumber);
+    c.add_flag("--follow", o.follow, "go on when the last sender has left: wait for others");
+}
+
 void add_transfer(commands& all) {
     tool::recv_options* recv = nullptr;
     auto* r =
         all.add("recv", "write the bytes of messages, whatever their type", tool::run_recv, recv);
-    add_common(*r, *recv);
+    add_take(*r, *recv);
     r->add_option("--out", recv->out, "file to write (default: stdout)");
-    r->add_option("--count", recv->count, "stop after N messages")->check(CLI::PositiveNumber);
-    r->add_flag("--follow", recv->follow, "go on when the last sender has left: wait for others");
 
     tool::send_options* send = nullptr;
     auto* s = all.add("send", "send a file or stdin as messages of bytes", tool::run_send, send);
@@ -95,6 +101,56 @@ void add_transfer(commands& all) {
     s->add_option("--chunk", send->chunk_bytes,
                   "bytes of a message (default: what suits the transport)")
         ->check(CLI::PositiveNumber);
+}
+
+/// A channel from one to one has one receiver: these are it, and take what they show.
+constexpr const char* takes =
+    "It is the receiver of the channel (lossless ones have one), so it takes what it shows; to "
+    "look on without taking part: top";
+void add_messages(commands& all) {
+    tool::echo_options* echo = nullptr;
+    auto* e =
+        all.add("echo",
+                fmt::format("print messages as they come, as JSON if the description of their "
+                            "type permits, else in hex and as text. {}",
+                            takes),
+                tool::run_echo, echo);
+    add_take(*e, *echo);
+    e->add_option("--bytes", echo->bytes_max, "of a message in hex at most N (default 256)");
+    add_json(*e, echo->json, "for programs: a line for each message");
+
+    tool::hz_options* hz = nullptr;
+    auto* h = all.add(
+        "hz",
+        fmt::format("rate, bytes, and the gaps between messages: min, mean, max, stddev. {}",
+                    takes),
+        tool::run_hz, hz);
+    add_take(*h, *hz);
+    h->add_option("--interval", hz->interval_seconds, "seconds between lines (default 1)")
+        ->check(CLI::Range(0.01, 86400.0));
+    add_json(*h, hz->json, "for programs: a line for each interval, and one for all");
+
+    tool::record_options* record = nullptr;
+    auto* r =
+        all.add("record",
+                fmt::format("messages of any type, with type and times, into a log: the file of "
+                            "file:///PATH, which is made, or gone on with. {}",
+                            takes),
+                tool::run_record, record);
+    add_take(*r, *record);
+    r->add_option("FILE", record->file, "the log")->required();
+    add_json(*r, record->json, "what was recorded, for programs");
+
+    tool::replay_options* replay = nullptr;
+    auto* p = all.add("replay",
+                      "send what a log holds, from its first message on, of the type and with the "
+                      "spacing that it had, by the monotonic clock",
+                      tool::run_replay, replay);
+    p->add_option("FILE", replay->file, "the log")->required();
+    add_common(*p, *replay);
+    p->add_option("--speed", replay->speed, "so many times as fast, as 10x (default 1)");
+    p->add_flag("--fast", replay->fast, "without any spacing");
+    add_json(*p, replay->json, "what was sent, for programs");
 }
 
 void add_look(commands& all) {
@@ -174,6 +230,7 @@ int main(int argc, char** argv) {
                          fmt::format("parley {}.{}.{}", PARLEY_VERSION / 10000,
                                      PARLEY_VERSION / 100 % 100, PARLEY_VERSION % 100));
     add_transfer(all);
+    add_messages(all);
     add_look(all);
     add_bench(all);
     add_care(all);

@@ -39,10 +39,30 @@ struct common_options {
     bool quiet = false;
 };
 
-struct recv_options : common_options {
-    std::string out = "-";
+struct take_options : common_options {
     std::uint64_t count = 0;  // 0: no limit
     bool follow = false;
+};
+struct recv_options : take_options {
+    std::string out = "-";
+};
+struct echo_options : take_options {
+    bool json = false;
+    std::size_t bytes_max = 256;  // of a message that is shown as bytes
+};
+struct hz_options : take_options {
+    double interval_seconds = 1;
+    bool json = false;
+};
+struct record_options : take_options {
+    std::string file;
+    bool json = false;
+};
+struct replay_options : common_options {
+    std::string file;
+    std::string speed = "1";
+    bool fast = false;
+    bool json = false;
 };
 struct send_options : common_options {
     std::string in = "-";
@@ -89,6 +109,10 @@ struct transports_options {
 
 int run_recv(const recv_options&);
 int run_send(const send_options&);
+int run_echo(const echo_options&);
+int run_hz(const hz_options&);
+int run_record(const record_options&);
+int run_replay(const replay_options&);
 int run_list(const list_options&);
 int run_top(const top_options&);
 int run_doctor(const doctor_options&);
@@ -120,11 +144,19 @@ public:
     void reset();
     [[nodiscard]] bool over() const;
     [[nodiscard]] parley::time_point until() const noexcept { return until_; }
+    /// At most this long in one go, so that signals are looked at.
+    [[nodiscard]] parley::time_point in_slices() const {
+        const auto next = parley::clock::now() + slice;
+        return next < until_ ? next : until_;
+    }
 
 private:
     parley::duration each_;
     parley::time_point until_ = parley::never;
 };
+
+/// Sleeps until then; false if a signal came.
+[[nodiscard]] bool sleep_until(parley::time_point then);
 
 /// A file, or "-" for stdin or stdout.
 class file {

@@ -92,18 +92,6 @@ void print_table(const survey& all, double seconds, std::size_t columns) {
     if (all.empty()) put("nothing: no segment, socket or queue of parley");
 }
 
-/// Sleeps until then; false if a signal came.
-bool sleep_until(parley::time_point then) {
-    while (signal_caught() == 0) {
-        const auto left = then - parley::clock::now();
-        if (left <= parley::duration::zero()) return true;
-        const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(left).count();
-        const timespec t{static_cast<time_t>(ns / 1'000'000'000), ns % 1'000'000'000};
-        (void)::nanosleep(&t, nullptr);  // a signal that comes just before costs one interval
-    }
-    return false;
-}
-
 }  // namespace
 
 int run_top(const top_options& o) {

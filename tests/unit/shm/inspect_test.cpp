@@ -152,17 +152,18 @@ TEST_CASE("segment report: what waits in a lane and what went through it is coun
 TEST_CASE("segment report: more than a ring that went through is told by the last", "[shm]") {
     const parley_test::unique_name name("lapped");
     parley::diagnostics why;
-    const parley::shm at{name, {.capacity_bytes = 4096}};
+    const std::size_t length = GENERATE(100, 100'000);
+    const parley::shm at{name, {.capacity_bytes = 1 << 18}};
     auto in = parley::open_receiver<std::string>(at).value();
     auto out = parley::open_sender<std::string>(at).value();
     const auto before = parley::segment_report::of(path_of(name), why).value();
-    for (int i = 0; i < 1000; ++i) {
-        out.send(std::string(100, 'x')).value();
+    for (int i = 0; i < 5000; ++i) {
+        out.send(std::string(length, 'x')).value();
         (void)in.receive().value();
     }
     const auto seen = parley::segment_report::of(path_of(name), why, &before).value();
-    CHECK(seen.lanes.at(0).passed == 1000);
-    CHECK(seen.lanes.at(0).passed_bytes == 100000);
+    CHECK(seen.lanes.at(0).passed == 5000);
+    CHECK(seen.lanes.at(0).passed_bytes == 5000 * length);
     CHECK(seen.lanes.at(0).estimated);
 }
 
