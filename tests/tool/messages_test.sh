@@ -46,7 +46,7 @@ grep -q '"type": "raw {u64 @0, i64 @8, u8\[1048560\] @16}' "$work/second" || wro
 "$tool" replay "$work/piped2" 'pipe:?fd=1' --fast -q 2>"$work/p.err" |
     "$tool" recv 'pipe:?fd=0' >"$work/out" || wrong "a pipe: $?"
 cmp -s "$work/bytes" "$work/out" || wrong "the bytes came out different"
-"$camera" show "unix://$work/cam" 20 >"$work/shown" 2>&1 & viewer=$!
+"$camera" show "unix://$work/cam" 1000 >"$work/shown" 2>&1 & viewer=$!
 started=$viewer
 expect 0 "$tool" replay "$work/log3" "unix://$work/cam" --fast -q --timeout 60
 ended 0 "$viewer"
