@@ -82,7 +82,7 @@ heading "3. Another address, the same programs"
 for other in "unix://$work/cam" "tcp://127.0.0.1:$((20000 + $$ % 20000))" "file://$work/cam.log"; do
     "$camera" show "$other" 1000 >"$work/said" 2>&1 & viewer=$!
     peers=$viewer
-    "$camera" film "$other" 1 200 1000 || wrong "$other"
+    "$camera" film "$other" 1 200 1000 || { wrong "$other"; kill "$viewer"; }
     wait "$viewer" || wrong "$other: $(cat "$work/said")"
     peers=
     printf '%-34s %s\n' "$(echo "$other" | sed "s|$work||")" "$(tail -n 1 "$work/said")"
@@ -90,7 +90,7 @@ done
 "$camera" show "shm://again-$name" 1000 >"$work/said" 2>&1 & viewer=$!
 peers=$viewer
 echo "\$ parley replay cam.log shm://again --speed 10x"
-"$tool" replay "$work/cam.log" "shm://again-$name" --speed 10x -q || wrong "replay"
+"$tool" replay "$work/cam.log" "shm://again-$name" --speed 10x -q || { wrong "replay"; kill "$viewer"; }
 wait "$viewer" || wrong "$(cat "$work/said")"
 peers=
 
