@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The demo of a minute, started by run.sh --demo or by hand: `sh examples/demo.sh [BUILD]`. A camera, a
+# The demo of a minute: `sh examples/run.sh --build && sh examples/demo.sh [BUILD]`. A camera, a
 # viewer, and what happens when they die. Every line that is printed was said by a program just now.
 # Ends with 0 if everything was as it should be.
 set -eu
