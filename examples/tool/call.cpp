@@ -146,8 +146,8 @@ int run_call(const call_options& o) {
     });
 }
 
-int run_serve(const std::string& address) {
-    return with_socket(address, [](const auto& at) {
+int run_serve(const serve_options& o) {
+    return with_socket(o.address, [](const auto& at) {
         parley::diagnostics why;
         auto server = parley::open_json_server(at, implementation(), std::chrono::seconds(1), &why);
         if (!server) return fail_to_open(server.error(), why);

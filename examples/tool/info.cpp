@@ -324,7 +324,8 @@ int info(const std::string& address) {
 
 }  // namespace
 
-int run_info(const std::string& address) {
+int run_info(const info_options& o) {
+    const std::string& address = o.address;
     const parley::uri at{address};
     const auto scheme = at.scheme();
     if (scheme == parley::shm::scheme) return info<parley::shm>(address);

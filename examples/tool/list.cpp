@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // parley list and parley clean: what there is, and what dead owners left.
 #include "sockets.hpp"
+#include "survey.hpp"
 #include "tool.hpp"
 
 #include <parley/shm/inspect.hpp>
@@ -23,13 +24,6 @@
 namespace tool {
 namespace {
 
-/// Segments first in their usual place, then where the user says.
-std::vector<std::string> places(const std::vector<std::string>& asked) {
-    std::vector<std::string> all = asked;
-    if (all.empty()) all = {"/dev/shm"};
-    return all;
-}
-
 /// A segment under construction on a file system without O_TMPFILE: its owner has no lock yet.
 bool is_in_the_making(const std::string& path) {
     struct stat s {};
@@ -37,114 +31,17 @@ bool is_in_the_making(const std::string& path) {
            ::time(nullptr) - s.st_mtime < 60;
 }
 
-std::string json_text(std::string_view text) {
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') {
-            (out += '\\') += c;
-        } else if (static_cast<unsigned char>(c) < 0x20) {
-            out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-        } else {
-            out += c;
-        }
+void print(const channel_seen& row, bool json, bool first) {
+    if (json) {
+        fmt::print(
+            "{}  {{\"address\": {}, \"state\": {}, \"owner\": {}, \"lanes\": {}, \"type\": {}}}",
+            first ? "" : ",\n", json_text(row.address), json_text(row.state),
+            json_text(row.owner()), json_text(row.lanes()), json_text(row.type));
+        return;
     }
-    return out += '"';
-}
-
-/// One line of the list.
-struct row {
-    std::string address, state, owner, lanes, type;
-    bool json;
-
-    void print(bool& first) const {
-        if (!json) {
-            if (first) {
-                fmt::print("{:<32} {:<6} {:>14} {:>7}  {}\n", "ADDRESS", "STATE", "OWNER", "LANES",
-                           "TYPE");
-            }
-            fmt::print("{:<32} {:<6} {:>14} {:>7}  {}\n", address, state, owner, lanes, type);
-        } else {
-            fmt::print(
-                "{}  {{\"address\": {}, \"state\": {}, \"owner\": {}, \"lanes\": {}, "
-                "\"type\": {}}}",
-                first ? "" : ",\n", json_text(address), json_text(state), json_text(owner),
-                json_text(lanes), json_text(type));
-        }
-        first = false;
-    }
-};
-
-std::string address_of(const std::string& path, const std::string& directory) {
-    const std::string name =
-        path.substr(directory.size() + 1 + parley::detail::segment_name::prefix.size());
-    parley::uri_writer w("shm", name);
-    if (directory != "/dev/shm") w.option("directory", directory);
-    return w.done().text();
-}
-
-row row_of(const std::string& path, const std::string& directory, bool json) {
-    parley::diagnostics why;
-    const auto seen = parley::segment_report::of(path, why);
-    if (seen) {
-        return {address_of(path, directory),
-                seen->alive ? "live" : "stale",
-                fmt::format("{}{} u{}", seen->owner_pid, seen->same_namespace ? "" : "*",
-                            seen->owner_uid),
-                fmt::format("{}/{}", seen->writers.size(), seen->writers_max),
-                seen->type,
-                json};
-    }
-    struct stat s {};
-    (void)::lstat(path.c_str(), &s);
-    const auto state = seen.error() == parley::errc::denied         ? "denied"
-                       : seen.error() == parley::errc::incompatible ? "other"
-                                                                    : "alien";
-    return {path, state, fmt::format("- u{}", s.st_uid), "-", why.text(), json};
-}
-
-/// The names in a directory that begin with `prefix`, without it, sorted.
-std::vector<std::string> names_in(const std::string& directory, std::string_view prefix) {
-    std::vector<std::string> all;
-    std::error_code ec;
-    for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end;
-         at.increment(ec)) {
-        const std::string name = at->path().filename().string();
-        if (name.starts_with(prefix)) all.push_back(name.substr(prefix.size()));
-    }
-    std::sort(all.begin(), all.end());
-    return all;
-}
-
-/// What the posts of those who take signals are called.
-constexpr std::string_view signal_posts[] = {"parley-signals.", "parley-ast."};
-
-template <class Address>
-void print_queue(const Address& at, bool json, bool& first) {
-    parley::diagnostics why;
-    const auto seen = at.look(why);
-    if (!seen) return;  // went meanwhile, or another user's
-    row{at.to_uri().text(),
-        seen->spoiled                    ? "spoilt"
-        : seen->receiver || seen->sender ? "live"
-                                         : "kept",
-        fmt::format("- u{}", seen->owner_uid),
-        "-",
-        fmt::format("a queue, {} messages wait", seen->messages),
-        json}
-        .print(first);
-}
-
-void print_signals(const parley::signals& at, bool json, bool& first) {
-    parley::diagnostics why;
-    const auto seen = at.look(why);
-    if (!seen) return;  // went meanwhile, or another user's
-    row{at.to_uri().text(),
-        seen->alive ? "live" : "stale",
-        fmt::format("{} u{}", seen->owner_pid, seen->owner_uid),
-        fmt::format("{}/{}", seen->writers.size(), seen->limits.writers_max),
-        seen->type,
-        json}
-        .print(first);
+    constexpr auto* line = "{:<32} {:<6} {:>14} {:>7}  {}\n";
+    if (first) fmt::print(line, "ADDRESS", "STATE", "OWNER", "LANES", "TYPE");
+    fmt::print(line, row.address, row.state, row.owner(), row.lanes(), row.type);
 }
 
 }  // namespace
@@ -152,46 +49,9 @@ void print_signals(const parley::signals& at, bool json, bool& first) {
 int run_list(const list_options& o) {
     bool first = true;
     if (o.json) fmt::print("[\n");
-    for (const auto& directory : places(o.directories)) {
-        for (const auto& path : parley::segment_files(directory)) {
-            row_of(path, directory, o.json).print(first);
-        }
-    }
-    // Where the kernel shows them; `parley info mq://name` needs no mount.
-    for (const auto& name : names_in("/dev/mqueue", "")) {
-        print_queue(parley::mq(name), o.json, first);
-    }
-    for (const auto& directory : places(o.directories)) {
-        for (const auto& name : names_in(directory, parley::detail::sysv_file::prefix)) {
-            parley::sysv::options with;
-            with.directory = directory;
-            print_queue(parley::sysv(name, with), o.json, first);
-        }
-    }
-    for (const auto& directory : places(o.directories)) {
-        for (const auto& name : names_in(directory, signal_posts[0])) {
-            parley::signals::options with;
-            with.directory = directory;
-            print_signals(parley::signals(name, with), o.json, first);
-        }
-    }
-    // Of what else lies there, whatever is laid out as Boost does.
-    for (const auto& name : names_in("/dev/shm", "")) {
-        print_queue(parley::boost_mq(name), o.json, first);
-    }
-    for (const auto& s : live_sockets()) {
-        const std::string path =
-            s.path.empty()
-                ? fmt::format("unix: inode {}", s.inode)
-                : parley::uri_writer("unix", s.path).option("type", s.kind).done().text();
-        row{path, "live", fmt::format("{} u{}", s.owner_pid, s.owner_uid), "-", s.type, o.json}
-            .print(first);
-    }
-    for (const auto& directory : o.directories) {
-        for (const auto& path : dead_sockets(directory)) {
-            row{"unix://" + path, "stale", "-", "-", "a socket without a listener", o.json}.print(
-                first);
-        }
+    for (const auto& row : look_around({.directories = o.directories})) {
+        print(row, o.json, first);
+        first = false;
     }
     if (o.json) fmt::print("{}]\n", first ? "" : "\n");
     if (first && !o.json) fmt::print("nothing: no segment, socket or queue of parley\n");
@@ -203,6 +63,7 @@ namespace {
 /// What came of cleaning, to be told at the end.
 struct cleaning {
     bool dry_run;
+    bool json;
     int removed = 0, live = 0, left = 0;
 
     void remove_segment(const std::string& path) {
@@ -291,11 +152,20 @@ private:
     }
     void told(const std::string& path, std::string_view because) {
         ++removed;
-        fmt::print("{} {}: {}\n", dry_run ? "would remove" : "removed", path, because);
+        say(dry_run ? "would remove" : "removed", path, because);
     }
     void leave(const std::string& path, std::string_view because) {
         ++left;
-        fmt::print("left {}: {}\n", path, because);
+        say("left", path, because);
+    }
+    void say(std::string_view what, const std::string& path, std::string_view because) {
+        if (!json) {
+            fmt::print("{} {}: {}\n", what, path, because);
+        } else {
+            fmt::print("{}\n    {{\"what\": {}, \"where\": {}, \"because\": {}}}",
+                       removed + left > 1 ? "," : "", json_text(what), json_text(path),
+                       json_text(because));
+        }
     }
 };
 
@@ -320,10 +190,8 @@ std::optional<int> clean_one_of(const parley::uri& at, cleaning& done) {
     return code;
 }
 
-}  // namespace
-
-int run_clean(const clean_options& o) {
-    cleaning done{o.dry_run};
+/// Where the user says, or everywhere.
+int clean_all(const clean_options& o, cleaning& done) {
     std::vector<std::string> directories;
     for (const auto& place : o.places) {
         const parley::uri at{place};
@@ -352,9 +220,23 @@ int run_clean(const clean_options& o) {
     for (const auto& directory : directories) {
         for (const auto& path : dead_sockets(directory)) done.remove_socket(path);
     }
-    fmt::print("{} {}, {} in use, {} left alone\n", done.removed,
-               o.dry_run ? "to remove" : "removed", done.live, done.left);
     return ok;
+}
+
+}  // namespace
+
+int run_clean(const clean_options& o) {
+    cleaning done{o.dry_run, o.json};
+    if (o.json) fmt::print("{{\"actions\": [");
+    const int code = clean_all(o, done);
+    if (o.json) {
+        fmt::print("],\n \"dry_run\": {}, \"removed\": {}, \"in_use\": {}, \"left\": {}}}\n",
+                   o.dry_run, done.removed, done.live, done.left);
+    } else if (code == ok) {
+        fmt::print("{} {}, {} in use, {} left alone\n", done.removed,
+                   o.dry_run ? "to remove" : "removed", done.live, done.left);
+    }
+    return code;
 }
 
 }  // namespace tool

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 
 namespace tool {
 
@@ -65,6 +66,31 @@ void patience::reset() {
     if (each_ != parley::duration::zero()) until_ = parley::clock::now() + each_;
 }
 bool patience::over() const { return until_ != parley::never && parley::clock::now() >= until_; }
+
+bool sleep_until(parley::time_point then) {
+    while (signal_caught() == 0) {
+        const auto left = then - parley::clock::now();
+        if (left <= parley::duration::zero()) return true;
+        const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(left).count();
+        const timespec t{static_cast<time_t>(ns / 1'000'000'000), ns % 1'000'000'000};
+        (void)::nanosleep(&t, nullptr);  // a signal that comes just before costs one interval
+    }
+    return false;
+}
+
+std::string json_text(std::string_view text) {
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') {
+            (out += '\\') += c;
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
+        } else {
+            out += c;
+        }
+    }
+    return out += '"';
+}
 
 // --- files -------------------------------------------------------------------------------------
 

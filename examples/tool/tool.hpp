@@ -28,6 +28,7 @@ enum exit_code : int {
     timed_out = 4,
     refused = 5,
     file_failed = 6,
+    unwell = 7,         // what doctor found
     interrupted = 128,  // plus the signal's number
 };
 
@@ -38,10 +39,30 @@ struct common_options {
     bool quiet = false;
 };
 
-struct recv_options : common_options {
-    std::string out = "-";
+struct take_options : common_options {
     std::uint64_t count = 0;  // 0: no limit
     bool follow = false;
+};
+struct recv_options : take_options {
+    std::string out = "-";
+};
+struct echo_options : take_options {
+    bool json = false;
+    std::size_t bytes_max = 256;  // of a message that is shown as bytes
+};
+struct hz_options : take_options {
+    double interval_seconds = 1;
+    bool json = false;
+};
+struct record_options : take_options {
+    std::string file;
+    bool json = false;
+};
+struct replay_options : common_options {
+    std::string file;
+    std::string speed = "1";
+    bool fast = false;
+    bool json = false;
 };
 struct send_options : common_options {
     std::string in = "-";
@@ -51,9 +72,23 @@ struct list_options {
     std::vector<std::string> directories;
     bool json = false;
 };
+struct info_options {
+    std::string address;
+};
+struct top_options {
+    std::vector<std::string> directories;
+    double interval_seconds = 1;
+    bool once = false;
+    bool json = false;
+};
+struct doctor_options {
+    std::vector<std::string> directories;
+    bool json = false;
+};
 struct clean_options {
     std::vector<std::string> places;  // directories, or addresses of queues
     bool dry_run = false;
+    bool json = false;
 };
 /// What a bench measured, for who asks from within.
 struct bench_result {
@@ -72,6 +107,9 @@ struct transports_options {
     double seconds = 0;  ///< of measuring each; 0: only what the limits say
 };
 
+struct serve_options {
+    std::string address;
+};
 struct call_options {
     std::string address, method, params;
     double timeout_seconds = 0;
@@ -80,13 +118,19 @@ struct call_options {
 
 int run_recv(const recv_options&);
 int run_send(const send_options&);
+int run_echo(const echo_options&);
+int run_hz(const hz_options&);
+int run_record(const record_options&);
+int run_replay(const replay_options&);
 int run_list(const list_options&);
-int run_info(const std::string& address);
+int run_top(const top_options&);
+int run_doctor(const doctor_options&);
+int run_info(const info_options&);
 int run_bench(const bench_options&);
 int run_transports(const transports_options&);
 int run_clean(const clean_options&);
 int run_call(const call_options&);
-int run_serve(const std::string& address);
+int run_serve(const serve_options&);
 
 /// "parley: words" on stderr; returns `code`, so that a command can end with it.
 int fail(exit_code code, std::string_view words);
@@ -111,11 +155,19 @@ public:
     void reset();
     [[nodiscard]] bool over() const;
     [[nodiscard]] parley::time_point until() const noexcept { return until_; }
+    /// At most this long in one go, so that signals are looked at.
+    [[nodiscard]] parley::time_point in_slices() const {
+        const auto next = parley::clock::now() + slice;
+        return next < until_ ? next : until_;
+    }
 
 private:
     parley::duration each_;
     parley::time_point until_ = parley::never;
 };
+
+/// Sleeps until then; false if a signal came.
+[[nodiscard]] bool sleep_until(parley::time_point then);
 
 /// A file, or "-" for stdin or stdout.
 class file {
@@ -170,6 +222,8 @@ private:
     parley::time_point start_ = parley::clock::now(), next_ = start_;
 };
 
+/// Text as JSON has it, with its quotes.
+[[nodiscard]] std::string json_text(std::string_view text);
 /// 1536 as "1.5 KiB".
 [[nodiscard]] std::string human_bytes(double n);
 

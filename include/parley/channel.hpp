@@ -232,6 +232,15 @@ public:
             return 0;
         }
     }
+    /// While a message is borrowed: the type of its sender, where the transport knows; for those
+    /// who take any_message.
+    [[nodiscard]] peer_type sender_type() const {
+        if constexpr (type_telling_source<source_type>) {
+            return source_.sender_type();
+        } else {
+            return {};
+        }
+    }
     [[nodiscard]] parley::limits limits() const { return source_.limits(); }
     [[nodiscard]] const diagnostics& why() const { return source_.why(); }
     [[nodiscard]] uri address() const { return source_.address(); }

@@ -83,6 +83,10 @@ grep -q "^signals://dead.* stale " "$work/said" || wrong "signals: $(cat "$work/
 expect 0 "$tool" clean --dry-run "$work"
 said "would remove $work/parley.dead"
 [ -e "$work/parley.dead" ] || wrong "a dry run removed something"
+expect 0 "$tool" clean --dry-run --json "$work"
+said '"what": "would remove", "where": "'"$work/parley.dead"'"'
+said '"dry_run": true'
+[ -e "$work/parley.dead" ] || wrong "a dry run removed something"
 # Of many that clean at once, none fails and none takes what lives.
 cleaners=
 for i in 1 2 3 4; do

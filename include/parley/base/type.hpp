@@ -22,6 +22,14 @@ struct message_type {
 /// It does not know whom it will meet, so it aligns for every type but the over-aligned ones.
 inline constexpr message_type any_type{0, "any type", 64};
 
+/// What a sender told of its message type; for ends that take any. Fingerprint 0: it told nothing.
+struct peer_type {
+    std::uint64_t fingerprint = 0;
+    std::string description = {};
+
+    friend bool operator==(const peer_type&, const peer_type&) = default;
+};
+
 /// True if a receiver of type `in` may read what a sender of type `out` wrote.
 [[nodiscard]] constexpr bool accepts(const message_type& in, std::uint64_t out) noexcept {
     return in.fingerprint == out || in.fingerprint == 0;

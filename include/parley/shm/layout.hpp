@@ -13,6 +13,7 @@
 //   16384             +----------------------------------------------+
 //                     | lane_page 0: claims, sender, signal, asleep  | writer 0        writer 0
 //                     |   + 128: how far it has written, a hint      |
+//                     |   + 192: its type: fingerprint, description  |
 //                     | lane_page 1 …                                | writer 1 …      writer 1 …
 //   16384 + 4096 * n, +----------------------------------------------+
 //   rounded up so     | ring of lane 0, capacity bytes               | writer 0        writer 0
@@ -127,6 +128,9 @@ struct lane_page {
     std::uint32_t signal;  // as the reader's
     writer_state state;
     writer_progress progress;
+    std::uint64_t fingerprint;  // of the writer's message type; with what follows for who takes any
+    std::uint32_t description_bytes;  // 0: not told
+    char description[description_bytes_max];
 };
 
 static_assert(offsetof(segment_header, description_bytes) == 64);
@@ -136,6 +140,7 @@ static_assert(offsetof(reader_page, lanes) == 64 && sizeof(lane_cursor) == 64);
 static_assert(sizeof(reader_page) <= 2 * page_bytes);
 static_assert(offsetof(reader_state, signal) == 12 && offsetof(lane_page, signal) == 24);
 static_assert(offsetof(doorbell_page, claims) == 64 && sizeof(lane_page) <= page_bytes);
+static_assert(offsetof(lane_page, fingerprint) == 192 && offsetof(lane_page, description) == 204);
 static_assert(offsetof(lane_page, progress) == 128 && offsetof(lane_page, state) == 64 &&
               offsetof(writer_state, wanted) == 8);
 

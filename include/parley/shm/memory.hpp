@@ -50,10 +50,10 @@ namespace detail {
 /// A description of the same file that this process opened itself, so that its locks are its own.
 /// (Here and below, what is made goes into `out`: each result<…> of one more type costs whoever
 /// includes this as much as a small header.)
-[[nodiscard]] inline result<void> reopen(int fd, unique_fd& out) noexcept {
+[[nodiscard]] inline result<void> reopen(int fd, unique_fd& out, int access = O_RDWR) noexcept {
     char path[32];
     std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    out.reset(::open(path, O_RDWR | O_CLOEXEC));
+    out.reset(::open(path, access | O_CLOEXEC));
     if (!out) return last_error();
     return {};
 }
@@ -88,7 +88,8 @@ public:
     [[nodiscard]] result<void> map(int fd, std::size_t offset, std::size_t n,
                                    int protection) noexcept {
         unique_fd own;
-        if (auto r = reopen(fd, own); !r) return r;
+        const int access = (protection & PROT_WRITE) != 0 ? O_RDWR : O_RDONLY;
+        if (auto r = reopen(fd, own, access); !r) return r;
         void* at =
             ::mmap(nullptr, n, protection, MAP_SHARED, own.get(), static_cast<off_t>(offset));
         if (at == MAP_FAILED) return last_error();
@@ -99,7 +100,8 @@ public:
     [[nodiscard]] result<void> map_twice(int fd, std::size_t offset, std::size_t n,
                                          int protection) noexcept {
         unique_fd own;
-        if (auto r = reopen(fd, own); !r) return r;
+        const int access = (protection & PROT_WRITE) != 0 ? O_RDWR : O_RDONLY;
+        if (auto r = reopen(fd, own, access); !r) return r;
         const std::size_t spare = n < shm_layout::huge_page_bytes ? 0 : shm_layout::huge_page_bytes;
         void* at = ::mmap(nullptr, 2 * n + spare, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (at == MAP_FAILED) return last_error();

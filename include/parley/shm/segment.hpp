@@ -92,6 +92,7 @@ struct segment {
     std::uint64_t pid_namespace = 0;
     bool rung_by_signals = false;
     std::uint32_t rule = 0;
+    message_type type = {};  // of this end
     memory_options memory = {};  // what this end asks of its rings
 
     /// Maps the ring of a lane twice, its memory reserved: the other side may be hostile, and
@@ -110,6 +111,7 @@ struct segment {
     [[nodiscard]] result<void> initialise(const segment_plan& plan, std::uint64_t fresh_id,
                                           const std::string& where, diagnostics& why) {
         shape = plan.shape;
+        type = plan.type;
         if (::ftruncate(file.get(), static_cast<off_t>(shape.segment_bytes())) != 0) {
             return why.fail(last_error(), explain("sizing " + where, errno));
         }
@@ -158,6 +160,7 @@ struct segment {
         if (auto r = shm_layout::check_header(header, size, own, where, shape, why, kind); !r) {
             return r;
         }
+        type = own;
         id = header.segment;
         net_namespace = header.net_namespace;
         owner_pid = header.owner_pid;

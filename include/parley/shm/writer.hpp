@@ -117,6 +117,10 @@ struct segment_writer final : fork_sensitive {
         me->pid = static_cast<std::uint32_t>(::getpid());
         me->pid_namespace = namespace_id("pid");
         me->sender = seg.id ^ (std::uint64_t{me->pid} << 32 | claim_number);
+        const auto words = seg.type.description.substr(0, sizeof me->description);
+        me->fingerprint = seg.type.fingerprint;
+        me->description_bytes = static_cast<std::uint32_t>(words.size());
+        std::memcpy(me->description, words.data(), words.size());
     }
 
     // --- use -------------------------------------------------------------------------------

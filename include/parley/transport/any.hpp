@@ -172,6 +172,7 @@ public:
     result<void> close(time_point until) { return end_->close(until); }
     [[nodiscard]] std::uint64_t peers_lost() const { return end_->peers_lost(); }
     [[nodiscard]] std::uint64_t lost() const { return end_->lost(); }
+    [[nodiscard]] peer_type sender_type() const { return end_->sender_type(); }
     [[nodiscard]] parley::limits limits() const { return end_->limits(); }
     [[nodiscard]] const diagnostics& why() const { return end_->why(); }
     [[nodiscard]] uri address() const { return end_->address(); }
@@ -185,6 +186,7 @@ private:
         virtual result<void> close(time_point until) = 0;
         virtual std::uint64_t peers_lost() const = 0;
         virtual std::uint64_t lost() const = 0;
+        virtual peer_type sender_type() const = 0;
         virtual parley::limits limits() const = 0;
         virtual const diagnostics& why() const = 0;
         virtual uri address() const = 0;
@@ -206,6 +208,13 @@ private:
                 return real.lost();
             } else {
                 return 0;
+            }
+        }
+        peer_type sender_type() const override {
+            if constexpr (type_telling_source<S>) {
+                return real.sender_type();
+            } else {
+                return {};
             }
         }
         parley::limits limits() const override { return real.limits(); }

@@ -118,6 +118,14 @@ public:
         return core_->seek([ns](const store::record_header& h) { return h.time >= ns; });
     }
 
+    /// The type of all messages of the log.
+    [[nodiscard]] peer_type sender_type() const {
+        // A log that we made knows its type since its first sender came.
+        diagnostics unasked;
+        if (core_->log.header().fingerprint == 0) (void)core_->log.reread_header(unasked);
+        const auto& h = core_->log.header();
+        return {h.fingerprint, std::string(h.description, h.description_bytes)};
+    }
     /// A log does not tell; always 0.
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return 0; }
     [[nodiscard]] parley::limits limits() const noexcept {

@@ -104,6 +104,8 @@ public:
     }
     /// Readers of packets, which leave nothing behind, may share one buffer: the one who reads
     /// next has it.
+    /// The sender's type, where any is taken and once it said hello.
+    [[nodiscard]] const peer_type& told() const noexcept { return told_; }
     void swap_buffer(frame_reader& other) noexcept {
         std::swap(buffer_, other.buffer_);
         std::swap(whole_, other.whole_);
@@ -238,6 +240,7 @@ private:
         greeted_ = true;
         ended_ = false;
         pid_ = h.pid;
+        if (type_.fingerprint == 0) told_ = {h.fingerprint, std::string(h.description)};
         return {};
     }
 
@@ -252,6 +255,7 @@ private:
     }
 
     message_type type_;
+    peer_type told_;  // only where any type is taken
     std::size_t message_bytes_max_;
     detail::inbound_buffer buffer_;
     std::uint32_t pid_ = 0;

@@ -79,6 +79,9 @@ public:
     /// How many senders are connected, as far as the hub has looked.
     [[nodiscard]] std::size_t senders() const noexcept { return core_->senders; }
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] peer_type sender_type() const {
+        return core_->speaker == nullptr ? peer_type() : core_->speaker->reader.told();
+    }
     [[nodiscard]] parley::limits limits() const noexcept {
         return {.message_bytes_max = core_->options.message_bytes_max,
                 .writers_max = core_->options.writers_max,

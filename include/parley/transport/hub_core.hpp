@@ -91,6 +91,7 @@ struct hub_core final : fork_sensitive {
             return false;
         }
         message = m;
+        speaker = &c;
         has_message = true;
         return true;
     }
@@ -105,6 +106,7 @@ struct hub_core final : fork_sensitive {
             return false;
         }
         message = m;
+        speaker = &c;
         has_message = true;
         if (c.has_more()) queue.push(c);
         steady = all.size() == 1 && !shown ? &c : nullptr;
@@ -129,6 +131,7 @@ struct hub_core final : fork_sensitive {
         }
         if (m) {
             message = *m;
+            speaker = &c;
             has_message = true;
         } else if (m.error() != errc::would_block) {
             return refuse(c, m.error());
@@ -270,6 +273,7 @@ struct hub_core final : fork_sensitive {
 
     void forget(connection& c) {
         steady = nullptr;
+        if (speaker == &c) speaker = nullptr;
         // Told to the kernel by name, since a copy of the socket may live on elsewhere.
         ::epoll_ctl(ready.get(), EPOLL_CTL_DEL, c.fd.get(), nullptr);
         if (exhaustion_told) watch_door(EPOLLIN);  // a descriptor is free now
@@ -317,6 +321,7 @@ struct hub_core final : fork_sensitive {
     connection* steady = nullptr;  // the only one, if it sent the last message
     reading_budget since_asked;
     bytes message;
+    const connection* speaker = nullptr;  // who sent it
     error_code verdict, end_due, failed;
     std::size_t senders = 0;
     std::uint64_t lost = 0, refused = 0;

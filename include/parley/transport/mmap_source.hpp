@@ -86,6 +86,11 @@ public:
     [[nodiscard]] std::uint64_t time() const noexcept { return core_->last.time; }
     /// A ring does not tell; always 0.
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return 0; }
+    [[nodiscard]] peer_type sender_type() const {
+        const auto& h = core_->file.header();
+        const auto length = std::min<std::size_t>(h.description_bytes, sizeof h.description);
+        return {h.fingerprint, std::string(h.description, length)};
+    }
     [[nodiscard]] parley::limits limits() const noexcept {
         return ring_limits(core_->file.memory().shape);
     }

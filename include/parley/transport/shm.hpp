@@ -322,6 +322,7 @@ result<detail::later<both_ends<shm::sink, shm::source>, Request>> shm::open_both
     detail::segment writing = {
         {}, seg.shape, seg.id, seg.net_namespace, seg.owner_pid, seg.pid_namespace};
     writing.memory = with.memory;
+    writing.type = request.type;
     if (auto r = detail::reopen(seg.file.get(), writing.file); !r) {
         return why.fail(r.error(), detail::explain("reopening a memfd", errno));
     }

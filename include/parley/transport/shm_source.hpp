@@ -113,6 +113,13 @@ public:
     }
 
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] peer_type sender_type() const {
+        if (core_->lane_now == nullptr) return {};
+        const shm_layout::lane_page& told = *core_->lane_now->page;
+        const std::uint32_t length = told.description_bytes;  // read once: it is the writer's
+        if (length > sizeof told.description) return {};
+        return {told.fingerprint, std::string(told.description, length)};
+    }
     [[nodiscard]] parley::limits limits() const noexcept {
         return {.message_bytes_max = core_->seg.shape.message_bytes_max(),
                 .borrows_max = ~std::size_t{0},

@@ -134,6 +134,7 @@ public:
     }
 
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] peer_type sender_type() const { return core_->reader.told(); }
     [[nodiscard]] parley::limits limits() const noexcept {
         return {.message_bytes_max = core_->options.message_bytes_max};
     }

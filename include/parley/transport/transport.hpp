@@ -140,6 +140,13 @@ concept counting_source = source<S> && requires(const S cs) {
     { cs.lost() } -> std::same_as<std::uint64_t>;
 };
 
+/// A source that knows the type of the sender whose message it returned last, while that message
+/// is looked at; for recorders, which take any.
+template <class S>
+concept type_telling_source = source<S> && requires(const S cs) {
+    { cs.sender_type() } -> std::same_as<peer_type>;
+};
+
 /// A transport that may lose messages: it opens with a guarantee named.
 template <class A>
 concept lossy_transport = transport<A> && requires(const A at) {

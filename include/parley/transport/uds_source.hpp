@@ -67,6 +67,16 @@ public:
     [[nodiscard]] std::uint64_t peers_lost() const noexcept {
         return each([](auto& s) { return s.peers_lost(); });
     }
+    /// Packets of datagram sockets bear only its fingerprint; nothing is told of them.
+    [[nodiscard]] peer_type sender_type() const {
+        return each([](auto& s) {
+            if constexpr (requires { s.sender_type(); }) {
+                return s.sender_type();
+            } else {
+                return peer_type();
+            }
+        });
+    }
     [[nodiscard]] parley::limits limits() const noexcept {
         return each([](auto& s) { return s.limits(); });
     }

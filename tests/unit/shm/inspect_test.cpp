@@ -107,3 +107,86 @@ TEST_CASE("any message: a type of wider alignment than the segment's is refused"
     CHECK(out.error() == parley::errc::incompatible);
     CHECK(why.text().find("aligns messages to 64 bytes") != std::string::npos);
 }
+
+TEST_CASE("segment report: what waits in a lane and what went through it is counted", "[shm]") {
+    const parley_test::unique_name name("counted");
+    parley::diagnostics why;
+    auto in = parley::open_receiver<std::string>(parley::shm{name}).value();
+    auto out = parley::open_sender<std::string>(parley::shm{name}).value();
+    const auto look = [&](const parley::segment_report* before = nullptr) {
+        auto seen = parley::segment_report::of(path_of(name), why, before).value();
+        REQUIRE(seen.lanes.size() == 1);
+        return seen;
+    };
+    auto seen = look();
+    CHECK(seen.lanes[0].alive);
+    CHECK(seen.lanes[0].waiting == 0);
+    for (std::size_t i = 0; i < 200; ++i) out.send(std::string(i, 'x')).value();
+    seen = look();
+    CHECK(seen.lanes[0].waiting == 200);
+    CHECK_FALSE(seen.lanes[0].estimated);
+
+    for (int i = 0; i < 150; ++i) (void)in.receive().value();
+    (void)in.try_borrow().value();  // lets go of what was received
+    const auto then = look(&seen);
+    CHECK(then.lanes[0].passed == 151);
+    CHECK(then.lanes[0].passed_bytes == 150 * 151 / 2);
+    CHECK(then.lanes[0].waiting == 49);
+    CHECK_FALSE(then.lanes[0].estimated);
+    CHECK(look(&then).lanes[0].passed == 0);
+
+    // So many that they are estimated: of one length, so exactly.
+    while (in.try_receive()) {
+    }
+    const auto empty = look();
+    for (int i = 0; i < 1000; ++i) out.send(std::string(20, 'x')).value();
+    CHECK(look().lanes[0].waiting > 990);  // the writer's hint is up to 512 bytes behind
+    CHECK(look().lanes[0].waiting <= 1000);
+    CHECK(look().lanes[0].estimated);
+    while (in.try_receive()) {
+    }
+    CHECK(look(&empty).lanes[0].passed == 1000);
+    CHECK(look(&empty).lanes[0].passed_bytes == 20000);
+}
+
+TEST_CASE("segment report: more than a ring that went through is told by the last", "[shm]") {
+    const parley_test::unique_name name("lapped");
+    parley::diagnostics why;
+    const std::size_t length = GENERATE(100, 100'000);
+    const parley::shm at{name, {.capacity_bytes = 1 << 18}};
+    auto in = parley::open_receiver<std::string>(at).value();
+    auto out = parley::open_sender<std::string>(at).value();
+    const auto before = parley::segment_report::of(path_of(name), why).value();
+    for (int i = 0; i < 5000; ++i) {
+        out.send(std::string(length, 'x')).value();
+        (void)in.receive().value();
+    }
+    const auto seen = parley::segment_report::of(path_of(name), why, &before).value();
+    CHECK(seen.lanes.at(0).passed == 5000);
+    CHECK(seen.lanes.at(0).passed_bytes == 5000 * length);
+    CHECK(seen.lanes.at(0).estimated);
+}
+
+TEST_CASE("segment report: a lane that lies is looked at without harm", "[shm]") {
+    const parley_test::unique_name name("lies");
+    parley::diagnostics why;
+    auto in = parley::open_receiver<std::string>(parley::shm{name}).value();
+    auto out = parley::open_sender<std::string>(parley::shm{name}).value();
+    out.send("x").value();
+    const auto before = parley::segment_report::of(path_of(name), why).value();
+    std::fstream file(path_of(name), std::ios::in | std::ios::out | std::ios::binary);
+    for (const std::uint64_t word :
+         {~std::uint64_t{0}, std::uint64_t{3}, std::uint64_t{1} << 63, std::uint64_t{1} << 20}) {
+        for (const std::size_t at :
+             {parley::shm_layout::reader_offset + offsetof(parley::shm_layout::reader_page, lanes),
+              parley::shm_layout::lanes_offset +
+                  offsetof(parley::shm_layout::lane_page, progress)}) {
+            file.seekp(static_cast<std::streamoff>(at));
+            file.write(reinterpret_cast<const char*>(&word), sizeof word);
+            file.flush();
+            const auto seen = parley::segment_report::of(path_of(name), why, &before);
+            REQUIRE(seen);
+            CHECK(seen->lanes.size() == 1);
+        }
+    }
+}
