@@ -48,6 +48,7 @@ std::string address_of(const std::string& path, const std::string& directory) {
 }
 
 void add_traffic(channel_seen& row, const parley::segment_report& seen, bool earlier) {
+    if (seen.kind != parley::shm_layout::segment_kind::channel) return;  // no lane, no backlog
     std::uint64_t messages = 0, bytes = 0, passed = 0, passed_bytes = 0;
     for (const auto& lane : seen.lanes) {
         messages += lane.waiting;

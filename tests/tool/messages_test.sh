@@ -59,7 +59,7 @@ got=0
 wait "$recorder" || got=$?
 [ "$got" = 2 ] || [ "$got" = 5 ] || wrong "another type was taken: $got"
 grep -q 'raw {u64' "$work/r.err" || wrong "the types are not named: $(cat "$work/r.err")"
-printf x | dd of="$work/log1" bs=1 seek=500000 conv=notrunc 2>/dev/null
+printf "damaged indeed" | dd of="$work/log1" bs=1 seek=500000 conv=notrunc 2>/dev/null
 "$tool" recv "shm://$name" --out "$work/out" -q 2>"$work/r.err" & receiver=$!
 started=$receiver
 expect 5 "$tool" replay "$work/log1" "shm://$name" --fast -q --timeout 60
