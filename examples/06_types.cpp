@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Two programs that disagree about a struct refuse each other, and say why.
 #include <parley/channel.hpp>
-#include <parley/transport/all.hpp>
+#include <parley/transport/any.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -25,9 +27,12 @@ struct tick {
 
 using namespace std::chrono_literals;
 
+// Only these are compiled; with <parley/transport/all.hpp> and without the list, all are.
+constexpr parley::transport_list<parley::shm, parley::uds> ways;
+
 int feed_side(const parley::uri& at) {
     parley::diagnostics why;
-    auto out = parley::open_sender<feed::tick>(at, 5s, &why);
+    auto out = parley::open_sender<feed::tick>(at, ways, 5s, &why);
     if (out) {  // a transport without a way back: refused at the first words
         (void)out->send({1, 2.5F});
         std::printf("%-26s opened\n", at.text().c_str());
@@ -43,7 +48,7 @@ int main() {
     int failed = 0;
     for (const std::string& address : {"shm://" + own, "unix:///tmp/" + own}) {
         const parley::uri at{address};
-        auto in = parley::open_receiver<desk::tick>(at).value();
+        auto in = parley::open_receiver<desk::tick>(at, ways).value();
         std::fflush(stdout);
         const pid_t child = fork();
         if (child == 0) {

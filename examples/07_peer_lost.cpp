@@ -2,7 +2,9 @@
 // A sender is killed. Everything it had sent is received, its death is told once, and the next
 // sender goes on where it was: nobody hangs, nothing is left to delete.
 #include <parley/channel.hpp>
-#include <parley/transport/all.hpp>
+#include <parley/transport/any.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -14,14 +16,17 @@
 
 using namespace std::chrono_literals;
 
+// Only these are compiled; with <parley/transport/all.hpp> and without the list, all are.
+constexpr parley::transport_list<parley::shm, parley::uds> ways;
+
 [[noreturn]] void send_and_hang(const parley::uri& at, int from) {
-    auto out = parley::open_sender<int>(at).value();
+    auto out = parley::open_sender<int>(at, ways).value();
     for (int i = from; i < from + 3; ++i) out.send(i).value();
     for (;;) pause();
 }
 
 int show(const parley::uri& at) {
-    auto in = parley::open_receiver<int>(at).value();
+    auto in = parley::open_receiver<int>(at, ways).value();
     std::printf("%s\n", at.text().c_str());
     int expected = 0;
     for (int round = 0; round < 2; ++round) {

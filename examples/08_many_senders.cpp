@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Eight processes send to one. Each one's messages come in its order; nothing is lost.
 #include <parley/channel.hpp>
-#include <parley/transport/all.hpp>
+#include <parley/transport/any.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,15 +19,18 @@ struct reading {
 };
 constexpr std::uint32_t sensors = 8, readings = 20'000;
 
+// Only these are compiled; with <parley/transport/all.hpp> and without the list, all are.
+constexpr parley::transport_list<parley::shm, parley::uds> ways;
+
 int sense(const parley::uri& at, std::uint32_t sensor) {
-    auto out = parley::open_sender<reading>(at).value();
+    auto out = parley::open_sender<reading>(at, ways).value();
     for (std::uint32_t n = 1; n <= readings; ++n) out.send({sensor, n}).value();
     out.close().value();
     return 0;
 }
 
 int collect(const parley::uri& at) {
-    auto in = parley::open_receiver<reading>(at).value();
+    auto in = parley::open_receiver<reading>(at, ways).value();
     for (std::uint32_t s = 0; s < sensors; ++s) {
         if (fork() == 0) _exit(sense(at, s));
     }

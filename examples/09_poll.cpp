@@ -2,7 +2,10 @@
 // Every receiver has a descriptor for the loop you already have: here a plain poll(2) that waits
 // for shared memory, a socket and a pipe at once.
 #include <parley/channel.hpp>
-#include <parley/transport/all.hpp>
+#include <parley/transport/any.hpp>
+#include <parley/transport/pipe.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/uds.hpp>
 
 #include <poll.h>
 #include <sys/wait.h>
@@ -13,20 +16,26 @@
 #include <string>
 #include <vector>
 
-using any_receiver = parley::receiver<std::string,
-                                      parley::any_transport<parley::all_transports::list>>;
+// Only these are compiled; with <parley/transport/all.hpp> and without the list, all are.
+using addressed = parley::transport_list<parley::shm, parley::uds, parley::pipe>;
+using any_receiver = parley::receiver<std::string, parley::any_transport<addressed>>;
+constexpr addressed ways;
 
 int main() {
     const std::string own = "09_poll-" + std::to_string(getpid());
     const std::array addresses{parley::uri{"shm://" + own}, parley::uri{"unix://@" + own}};
     std::vector<any_receiver> in;
-    for (const auto& at : addresses) in.push_back(parley::open_receiver<std::string>(at).value());
-    auto pair = parley::make_channel<std::string>(parley::uri{"pipe:"}).value();
+    for (const auto& at : addresses)
+        in.push_back(parley::open_receiver<std::string>(at, ways).value());
+    auto pair = parley::make_channel<std::string>(parley::uri{"pipe:"}, ways).value();
     in.push_back(std::move(pair.rx));
 
     if (fork() == 0) {
         for (const auto& at : addresses) {
-            parley::open_sender<std::string>(at).value().send("hello over " + at.text()).value();
+            parley::open_sender<std::string>(at, ways)
+                .value()
+                .send("hello over " + at.text())
+                .value();
         }
         pair.tx.send("hello over a pipe").value();
         _exit((pair.tx.close(), 0));
