@@ -4,6 +4,7 @@
 
 #include <parley/delivery/delivery.hpp>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -74,7 +75,9 @@ public:
             drop_first();
         }
         slot& s = at(size_++);
-        s.body.assign(m.begin(), m.end());
+        // What once was as long keeps its memory, and takes no call to fill.
+        if (s.body.size() != m.size()) s.body.resize(m.size());
+        std::copy(m.begin(), m.end(), s.body.begin());
         s.since = now;
     }
 

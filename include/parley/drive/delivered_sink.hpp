@@ -106,7 +106,7 @@ public:
     [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
         core& c = *core_;
         if (c.end && !c.failed && !c.loaned && m.size() <= c.message_bytes_max) [[likely]] {
-            const auto now = c.ticks.now();
+            const auto now = c.time_of_send();
             if (c.out->admits(now) == delivery::admission::taken) [[likely]] {
                 c.out->submit(m, now);
                 if constexpr (!way::links) {
@@ -197,13 +197,29 @@ private:
     }
 
     struct core final : detail::fork_sensitive {
-        core(const Address& at, const Stack& how, const message_type& type) : road(at, how, type) {
+        core(const Address& at, const Stack& how, const message_type& type)
+            : road(at, how, type), linger(how.template get<batched>().linger) {
             guard_against_fork();
         }
         ~core() override { unguard(); }
         // The end below closes itself; what waits here is the parent's to send.
         void in_forked_child() noexcept override { failed = errc::closed; }
 
+        /// The time, for one message of a batch. While they follow one another so fast that a batch
+        /// is full long before its linger is over, one look at the clock does for eight.
+        time_point time_of_send() noexcept {
+            if constexpr (Stack::template has<batched>) {
+                if (unstamped > 0) {
+                    --unstamped;
+                    return stamp;
+                }
+                const auto now = ticks.now();
+                unstamped = now - stamp < linger / 8 ? 7 : 0;
+                return stamp = now;
+            } else {
+                return ticks.now();
+            }
+        }
         std::byte* room_for(std::size_t n) {
             if (n > capacity || !memory) {
                 capacity = std::max<std::size_t>(n, 2 * capacity);
@@ -333,6 +349,9 @@ private:
         parley::limits below;
         std::size_t message_bytes_max = 0;
         detail::tick_clock ticks;
+        time_point stamp{};      // of the last message whose time was looked at
+        unsigned unstamped = 0;  // messages that still share it
+        const duration linger;   // of a batch
         diagnostics why;
         error_code failed;
         std::unique_ptr<std::byte[]> memory;

@@ -7,6 +7,7 @@
 #include <parley/drive/link_set.hpp>
 #include <parley/transport/stream_source.hpp>
 
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -43,9 +44,11 @@ public:
           in_(typename way::receiving(how)),
           message_bytes_max_(way::message_bytes_max(how, source_.limits().message_bytes_max)) {}
 
+    /// The next message of the frame that is here.
+    [[nodiscard]] std::optional<bytes> at_hand() { return in_.side.next(); }
     result<bytes> next(diagnostics& why) {
         for (;;) {
-            if (const auto m = in_.side.next()) return *m;
+            if (const auto m = at_hand()) return *m;
             in_.frame.reset();
             auto f = source_.try_receive();
             if (!f) {
@@ -276,6 +279,18 @@ public:
         auto m = c.in.next(c.why);
         if (!m) return m.error();
         return view(&c.borrowed, *m);
+    }
+    /// A message of a frame that is here already, as the rest of a batch.
+    static constexpr bool straight = !way::links;
+    [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into,
+                                                          time_point) requires(!way::links) {
+        core& c = *core_;
+        if (c.closed || c.borrowed) return placement::not_placed;
+        const auto m = c.in.at_hand();
+        if (!m) return placement::not_placed;
+        if (m->size() != into.size()) return errc::corrupt;
+        std::memcpy(into.data(), m->data(), m->size());
+        return placement::placed;
     }
     result<void> wait(time_point until) {
         return core_->closed ? result<void>() : core_->in.wait(until, core_->borrowed);

@@ -35,8 +35,8 @@ private:
             for (int i = 0; i < 16; ++i) std_atomics::pause();
         } while (clock::now() < until);
     }
-    static constexpr std::size_t enough_bytes = std::size_t{16} << 10;
-    static constexpr auto pause_for = std::chrono::microseconds(10);
+    static constexpr std::size_t enough_bytes = std::size_t{2} << 10;
+    static constexpr auto pause_for = std::chrono::microseconds(5);
 
     bool rush_ = false;
 };
