@@ -5,6 +5,7 @@
 #include "tool.hpp"
 
 #include <parley/shm/inspect.hpp>
+#include <parley/shm/object_file.hpp>
 #include <parley/transport/boost_mq.hpp>
 #include <parley/transport/file.hpp>
 #include <parley/transport/maildir.hpp>
@@ -69,6 +70,10 @@ struct cleaning {
     void remove_segment(const std::string& path) {
         parley::diagnostics why;
         const auto seen = parley::segment_report::of(path, why);
+        parley::diagnostics unused;
+        if (const auto set = parley::object_report::of(path, unused); !seen && set) {
+            return set->kept || !set->members.empty() ? void(++live) : remove_objects(path);
+        }
         if (seen ? seen->alive : is_in_the_making(path)) {
             ++live;
             return;
@@ -81,6 +86,15 @@ struct cleaning {
                 return leave(path, why.text());
         }
         told(path, seen ? fmt::format("process {} is gone", seen->owner_pid) : "its owner is gone");
+    }
+    void remove_objects(const std::string& path) {
+        parley::diagnostics why;
+        if (!dry_run) {
+            if (auto r = parley::object_report::remove(path, why); !r) {
+                return leave(path, why.text());
+            }
+        }
+        told(path, "nobody is left who knows these objects");
     }
     void remove_post(const std::string& path) {
         parley::diagnostics why;

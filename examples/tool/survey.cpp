@@ -3,6 +3,7 @@
 
 #include "sockets.hpp"
 
+#include <parley/shm/object_file.hpp>
 #include <parley/transport/boost_mq.hpp>
 #include <parley/transport/mq.hpp>
 #include <parley/transport/signals.hpp>
@@ -86,6 +87,18 @@ channel_seen segment_at(const std::string& path, const std::string& directory,
         row.writers_max = seen->writers_max;
         add_traffic(row, *seen, earlier != nullptr && earlier->id == seen->id);
         row.segment = std::move(*seen);
+        return row;
+    }
+    parley::diagnostics unused;
+    if (const auto set = parley::object_report::of(path, unused)) {
+        row.address = path;
+        row.state = !set->members.empty() ? "live" : set->kept ? "kept" : "stale";
+        row.type = fmt::format("shared objects in {} bytes{}", set->capacity_bytes,
+                               set->half_changed ? ", half changed" : "");
+        row.owner_uid = set->owner_uid;
+        row.owner_pid = set->members.empty() ? 0 : set->members.front();
+        row.writers = set->members.size();
+        row.writers_max = parley::detail::object_members_max;
         return row;
     }
     struct stat s {};

@@ -28,8 +28,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <new>
 #include <string>
+#include <vector>
 
 namespace parley {
 inline namespace v1 {
@@ -44,7 +46,8 @@ struct object_file_facts {
     std::uint32_t layout;
     std::uint32_t build;  // word size and version of Boost: what containers look like inside
     std::uint64_t capacity;
-    std::uint64_t id;  // random, to tell this file from its successor
+    std::uint64_t id;    // random, to tell this file from its successor
+    std::uint64_t kept;  // 1: it outlives its members
 };
 struct object_file_header {
     object_file_facts facts;
@@ -63,8 +66,8 @@ inline constexpr std::size_t object_members_max = 64;
 inline constexpr std::size_t object_members_offset = 4096, object_heap_offset = 8192;
 
 static_assert(offsetof(object_file_facts, capacity) == 16 &&
-              offsetof(object_file_header, generation) == 32 &&
-              offsetof(object_file_header, lock) == 48);
+              offsetof(object_file_header, generation) == 40 &&
+              offsetof(object_file_header, lock) == 56);
 static_assert(sizeof(object_file_header) <= object_members_offset);
 static_assert(sizeof(object_member) * object_members_max <=
               object_heap_offset - object_members_offset);
@@ -190,19 +193,19 @@ private:
             return refuse(errc::timed_out, " has somebody in its door", why);
         }
         if (!is_named()) return errc::would_block;
-        if (!plan_.keep && !somebody_lives()) {
+        object_file_facts facts{};  // read once: the file is input
+        if (::pread(file_.get(), &facts, sizeof facts, 0) != static_cast<ssize_t>(sizeof facts)) {
+            return refuse(errc::corrupt, " is cut short", why);
+        }
+        if (facts.layout == object_file_facts::layout_now && facts.kept == 0 && !somebody_lives()) {
             remove_name(path_, file_.get());  // all who knew it are dead
             return errc::would_block;
         }
-        if (auto r = check(static_cast<std::size_t>(s.st_size), why); !r) return r;
+        if (auto r = check(facts, static_cast<std::size_t>(s.st_size), why); !r) return r;
         if (auto r = map(why); !r) return r;
         return come_in(why);
     }
-    result<void> check(std::size_t bytes, diagnostics& why) {
-        object_file_facts h{};  // read once: the file is input
-        if (::pread(file_.get(), &h, sizeof h, 0) != static_cast<ssize_t>(sizeof h)) {
-            return refuse(errc::corrupt, " is cut short", why);
-        }
+    result<void> check(const object_file_facts& h, std::size_t bytes, diagnostics& why) {
         if (h.layout != object_file_facts::layout_now || h.build != plan_.build) {
             return refuse(errc::incompatible,
                           " was made by a program of another word size, or with another parley or "
@@ -216,6 +219,7 @@ private:
                           why);
         }
         plan_.capacity = h.capacity;
+        plan_.keep = h.kept != 0;
         return {};
     }
     error_code refuse(errc e, const std::string& words, diagnostics& why) {
@@ -246,8 +250,12 @@ private:
         }
         if (auto r = map(why); !r) return r;
         auto& h = *::new (static_cast<void*>(map_.data())) object_file_header{};
-        h.facts = {object_file_facts::magic_word, object_file_facts::layout_now, plan_.build,
-                   plan_.capacity, fresh_id()};
+        h.facts = {object_file_facts::magic_word,
+                   object_file_facts::layout_now,
+                   plan_.build,
+                   plan_.capacity,
+                   fresh_id(),
+                   plan_.keep ? 1U : 0U};
         if (!wait_for_door(never)) return why.fail(last_error(), explain("locking", errno));
         if (auto r = come_in(why, false); !r) return r;
         char from[32];
@@ -289,5 +297,76 @@ private:
 };
 
 }  // namespace detail
+
+/// A set of shared objects as an onlooker sees it: for tools. Errors of `of`: not_found, denied,
+/// corrupt (no such file of ours).
+struct object_report {
+    std::uint64_t capacity_bytes = 0;
+    std::uint64_t generation = 0;
+    std::uint32_t owner_uid = 0;
+    bool kept = false;
+    bool half_changed = false;           ///< somebody is changing it, or died while he did
+    std::vector<std::uint32_t> members;  ///< process of each that lives
+
+    [[nodiscard]] static result<object_report> of(const std::string& path, diagnostics& why) {
+        const detail::unique_fd fd(
+            ::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        if (!fd) return why.fail(detail::last_error(), detail::explain(path, errno));
+        return of_open(fd.get(), path, why);
+    }
+    /// Removes the set if nobody lives in it, kept or not: success too if it is gone by now.
+    /// Errors: in_use, and those of `of`.
+    [[nodiscard]] static result<void> remove(const std::string& path, diagnostics& why) {
+        const detail::unique_fd fd(
+            ::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+        if (!fd && errno == ENOENT) return {};
+        if (!fd) return why.fail(detail::last_error(), detail::explain(path, errno));
+        // Nobody comes in while the door is held.
+        const auto door = detail::try_lock(fd.get(), 0);
+        const auto seen = of_open(fd.get(), path, why);
+        if (!seen) return seen.error();
+        if (!door || !seen->members.empty()) {
+            return why.fail(errc::in_use, path + " has members, or somebody comes just now");
+        }
+        detail::remove_name(path, fd.get());
+        return {};
+    }
+
+private:
+    [[nodiscard]] static result<object_report> of_open(int fd, const std::string& path,
+                                                       diagnostics& why) {
+        constexpr std::size_t head = offsetof(detail::object_file_header, made);
+        std::uint64_t words[head / 8 + 1] = {};
+        detail::object_file_facts facts{};
+        struct stat s {};
+        if (::pread(fd, words, head, 0) != static_cast<ssize_t>(head) || ::fstat(fd, &s) != 0) {
+            return why.fail(errc::corrupt, path + " is too short for shared objects");
+        }
+        std::memcpy(&facts, words, sizeof facts);
+        if (facts.magic != detail::object_file_facts::magic_word) {
+            return why.fail(errc::corrupt, path + " holds no shared objects");
+        }
+        object_report seen{.capacity_bytes = facts.capacity,
+                           .generation = words[sizeof facts / 8],
+                           .owner_uid = s.st_uid,
+                           .kept = facts.kept != 0,
+                           .half_changed = (words[sizeof facts / 8 + 1] & 0xffffffffU) != 0,
+                           .members = {}};
+        for (std::size_t i = 0; i < detail::object_members_max; ++i) {
+            struct flock l {};
+            l.l_type = F_WRLCK;
+            l.l_whence = SEEK_SET;
+            l.l_start = static_cast<off_t>(16 + i);
+            l.l_len = 1;
+            if (::fcntl(fd, F_OFD_GETLK, &l) != 0 || l.l_type == F_UNLCK) continue;
+            detail::object_member m{};
+            const auto at = detail::object_members_offset + i * sizeof m;
+            (void)!::pread(fd, &m, sizeof m, static_cast<off_t>(at));
+            seen.members.push_back(m.pid);
+        }
+        return seen;
+    }
+};
+
 }  // namespace v1
 }  // namespace parley

@@ -328,3 +328,34 @@ TEST_CASE("objects: a file that is something else is left alone", "[objects]") {
     CHECK(parley::open_objects("x", {.capacity_bytes = 10}).error() == errc::invalid_argument);
     CHECK(parley::open_objects("a/b").error() == errc::invalid_argument);
 }
+
+TEST_CASE("objects: an onlooker sees who is there, and removes what only the dead knew",
+          "[objects]") {
+    const watchdog dog("objects: onlooker");
+    const unique_name name;
+    const std::string path = "/dev/shm/parley." + name.text();
+    parley::diagnostics why;
+    CHECK(parley::object_report::of(path, why).error() == errc::not_found);
+    gate ready;
+    child c([&] {
+        auto mine = parley::open_objects(name.text()).value();
+        mine.update([&](object_heap&) {
+                ready.open();
+                for (;;) ::pause();
+            })
+            .value();
+        return 0;
+    });
+    ready.pass();
+    const auto live = parley::object_report::of(path, why).value();
+    CHECK(live.members == std::vector<std::uint32_t>{static_cast<std::uint32_t>(c.pid())});
+    CHECK(live.half_changed);
+    CHECK(live.capacity_bytes == std::size_t{16} << 20);
+    CHECK(live.generation == 1);
+    CHECK(parley::object_report::remove(path, why).error() == errc::in_use);
+    c.kill();
+    CHECK(parley::object_report::of(path, why).value().members.empty());
+    CHECK(parley::object_report::remove(path, why));
+    CHECK(parley_test::leftovers(name.text()).empty());
+    CHECK(parley::object_report::remove(path, why));
+}
