@@ -7,7 +7,8 @@ include(CMakePackageConfigHelpers)
 set(package_dir "${CMAKE_INSTALL_DATADIR}/cmake/parley")
 
 install(TARGETS parley EXPORT parleyTargets
-        FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+        FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
+        FILE_SET inner DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT parleyTargets NAMESPACE parley:: DESTINATION "${package_dir}")
 # Components come in files of their own, so that only who asks needs what they link.
 install(TARGETS parley_tls EXPORT parleyTlsTargets

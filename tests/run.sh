@@ -48,12 +48,14 @@ set -- --preset "$preset"
 if [ -n "$compiler" ]; then
     folder=$folder-$(basename "$compiler")
     set -- "$@" "-DCMAKE_CXX_COMPILER=$compiler"
+    [ "$preset" != check ] || set -- "$@" -DPARLEY_VERIFY_INNER_HEADERS=ON  # who has the time
 fi
 if [ ! -e "$folder/CMakeCache.txt" ] && command -v ninja >/dev/null; then
     set -- "$@" -G Ninja
 fi
 if [ -n "$campaign" ]; then
     export PARLEY_CAMPAIGN=1
+    set -- "$@" -DPARLEY_VERIFY_INNER_HEADERS=ON
     timeout=86400
 else
     timeout=900
