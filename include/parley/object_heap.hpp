@@ -4,6 +4,7 @@
 
 #include <parley/base/error.hpp>
 #include <parley/codec/object_type.hpp>
+#include <parley/detail/atomics.hpp>
 #include <parley/shm/object_file.hpp>
 
 #include <boost/interprocess/allocators/allocator.hpp>
@@ -201,8 +202,9 @@ public:
         auto& h = file_.header();
         ::new (static_cast<void*>(file_.heap())) detail::object_memory(file_.capacity());
         ::new (static_cast<void*>(file_.root())) detail::object_root{};
-        h.made = 1;
         ++h.generation;
+        // Last: who dies before leaves it to the next one to begin anew.
+        detail::std_atomics::store(h.made, std::uint32_t{1}, std::memory_order_seq_cst);
     }
 
 private:

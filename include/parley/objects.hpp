@@ -32,8 +32,7 @@ inline constexpr bool is_result<result<T>> = true;
 
 }  // namespace detail
 
-/// What a set of shared objects is to be. Who comes first decides, but for `memory`; `keep` must be
-/// the same for all.
+/// What a set of shared objects is to be. Who comes first decides, but for `memory`.
 struct object_options {
     std::size_t capacity_bytes = std::size_t{16} << 20;  ///< of the heap, at least 64 KiB
     parley::permissions permissions = {};
@@ -97,9 +96,8 @@ public:
     result<void> reset(deadline d = never) {
         auto held = hold(d);
         if (!held) return held.error();
-        object_heap heap(core_->file, core_->why);
-        heap.clear();
-        core_->file.header().changing = 0;
+        const marked change(core_->file.header().changing);
+        object_heap(core_->file, core_->why).clear();
         return {};
     }
 

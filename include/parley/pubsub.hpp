@@ -15,9 +15,8 @@ inline namespace v1 {
 /// The publishing end of a topic of T: each subscriber gets each message that is published while it
 /// is there, in the order of its publisher.
 ///
-///     auto feed = parley::open_publisher<tick>(parley::shm{"feed"},
-///     parley::when_full::drop_oldest{})
-///                     .value();
+///     const auto rule = parley::when_full::drop_oldest{};
+///     auto feed = parley::open_publisher<tick>(parley::shm{"feed"}, rule).value();
 ///     feed.publish({7, 99.5}).value();
 ///
 /// What happens when the slowest subscriber has not read what fills the ring is named at open, and

@@ -27,7 +27,8 @@ inline namespace v1 {
 /// sender of a lane. Regular; distinct objects are independent.
 ///
 /// Errors of the open that applies them: out_of_resources (locked: the limit of locked memory is
-/// too low; the words name it), unsupported (the kernel has no huge pages, or no such NUMA node).
+/// too low; the words name it), unsupported (the kernel has no huge pages, no such NUMA
+/// node, or is older than Linux 5.14 and cannot prefault).
 struct memory_options {
     /// Pages are mapped at open: the first lap through a ring costs no page faults, which are
     /// dearer than the messages.
@@ -175,8 +176,9 @@ private:
         if (writable) (void)populate(m, true);
     }
     if (auto r = reserve(fd, offset, n, where, why); !r) return r;
-    if ((o.prefault || o.locked || o.huge_pages) && !populate(m, writable) && errno != EINVAL) {
-        return failed(errc::out_of_resources, "prefaulting");
+    if ((o.prefault || o.locked || o.huge_pages) && !populate(m, writable)) {
+        // Linux before 5.14 does not know how: said, not passed over.
+        return failed(errno == EINVAL ? errc::unsupported : errc::out_of_resources, "prefaulting");
     }
     if (o.locked && ::mlock(m.data(), n) != 0) {
         const int number = errno;

@@ -359,3 +359,37 @@ TEST_CASE("objects: an onlooker sees who is there, and removes what only the dea
     CHECK(parley_test::leftovers(name.text()).empty());
     CHECK(parley::object_report::remove(path, why));
 }
+
+TEST_CASE("objects: who dies while he empties the set leaves it empty or says so", "[objects]") {
+    const watchdog dog("objects: a killed reset", std::chrono::seconds(120));
+    const unique_name name;
+    auto world = parley::open_objects(name.text(), {.capacity_bytes = 65536}).value();
+    const int rounds = parley_test::campaign() ? 5000 : 200;
+    parley::random r(7);
+    int said = 0;
+    for (int i = 0; i < rounds; ++i) {
+        gate ready;
+        child c([&] {
+            auto mine = parley::open_objects(name.text()).value();
+            ready.open();
+            for (;;) mine.reset().value();
+            return 0;
+        });
+        ready.pass();
+        const auto until = parley::clock::now() + std::chrono::microseconds(r.below(200));
+        while (parley::clock::now() < until) {
+        }
+        c.kill();
+        const auto fill = [](object_heap& h) { orders(h).resize(100); };
+        auto filled = world.update(fill);
+        if (!filled) {
+            REQUIRE(filled.error() == errc::corrupt);
+            ++said;
+            REQUIRE(world.reset());
+            filled = world.update(fill);
+        }
+        REQUIRE(filled);
+        REQUIRE(world.look([](const object_heap& h) { return h.free_bytes(); }).value() < 65536);
+    }
+    CHECK(said > 0);  // some of so many die in the middle
+}
