@@ -139,6 +139,11 @@ TEST_CASE("delivered: connections that are cut again and again cost nothing") {
     over(uds(dir / "x"));
     over(uds(dir / "y", {.type = uds::seqpacket}));
     over(tcp(port.text()));
+    // So that the cut hits the last messages, their acknowledgements and the goodbye.
+    for (unsigned i = 1; i <= 20; ++i) {
+        const chaotic<tcp, line> at{tcp(port.text()), {.cut_every = 60 + i}};
+        transfer(at, delivery::as_stack(exactly_once{}), 145, 1, 1);
+    }
 }
 TEST_CASE("delivered: a killed receiver's successor gets what was not acknowledged") {
     watchdog dog("delivered: a killed receiver");

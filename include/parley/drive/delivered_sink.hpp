@@ -140,13 +140,7 @@ public:
         while (!c.failed) {
             c.out->hurry();
             if (auto r = c.pump(true, clock::now()); !r) break;
-            if (c.out->idle() && !c.blocked) {
-                auto r = c.road.close_out(*c.end, until);
-                if (!r && r.error() == errc::timed_out) return r;
-                c.end.reset();
-                c.failed = errc::closed;
-                return r;
-            }
+            if (c.out->idle() && !c.blocked) return c.leave(until);
             if (auto r = c.await_progress(until); !r && r.error() == errc::timed_out) return r;
         }
         return c.failed == errc::closed && !c.end ? result<void>() : c.failed;
@@ -294,6 +288,28 @@ private:
                 be_patient();
             }
             return {};
+        }
+        /// All is sent and acknowledged. A goodbye that a cut may have swallowed is said again over
+        /// a new way, as long as somebody is there to hear it.
+        result<void> leave(time_point until) {
+            while (end || dial_to_leave(until)) {
+                auto r = road.close_out(*end, until);
+                if (!r && r.error() == errc::timed_out) return r;
+                if (r || !way::acknowledges || r.error() != condition::gone) {
+                    end.reset();
+                    failed = errc::closed;
+                    return r;
+                }
+                if (clock::now() >= until) return errc::timed_out;
+                if (auto gone = lost(r.error()); !gone) return gone;
+            }
+            failed = errc::closed;
+            return {};
+        }
+        bool dial_to_leave(time_point until) {
+            (void)detail::poll_until(nullptr, 0, earlier(until, next_call));
+            const auto now = clock::now();
+            return dial(earlier(until, now + std::chrono::milliseconds(50)), now);
         }
         void be_patient() {
             next_call = clock::now() + patience;

@@ -125,7 +125,18 @@ public:
             return end;
         }
     }
-    static result<void> close_out(out_end& end, time_point until) { return end.close(until); }
+    /// Where acknowledgements come back the goodbye has an answer too: without one, a connection
+    /// that is cut at that moment would look like a death. `gone`: it was not heard.
+    static result<void> close_out(out_end& end, time_point until) {
+        if constexpr (links && acknowledges) {
+            if (auto r = end.out().close(until); !r) return r;
+            auto r = hear_out(end.in(), earlier(until, clock::now() + answer_within));
+            (void)end.in().close(expired);
+            return r;
+        } else {
+            return end.close(until);
+        }
+    }
     [[nodiscard]] auto open_in(time_point until, diagnostics& why) const {
         if constexpr (links) {
             return at_.open_listener({back, forth, until, &why});
@@ -145,6 +156,21 @@ public:
     message_type forth, back;  ///< what senders send, what comes back
 
 private:
+    /// A receiver that has everything, but does not ask whether there is more, is not waited for.
+    static constexpr duration answer_within = std::chrono::milliseconds(200);
+
+    template <class Source>
+    static result<void> hear_out(Source& in, time_point until) {
+        for (;;) {
+            const auto late = in.try_receive();  // acknowledgements that nobody waits for
+            if (late) continue;
+            if (late.error() == errc::closed) return {};
+            if (late.error() != errc::would_block) return late.error();
+            if (auto r = in.wait(until); !r) {
+                return r.error() == errc::timed_out ? result<void>() : r;
+            }
+        }
+    }
     [[nodiscard]] static std::string words() {
         std::string all;
         for (const auto& f : delivery::header<Stack, promises>()) {
