@@ -111,7 +111,10 @@ std::vector<model> signal_models() {
     };
     std::vector<model> all{by_name("shm, rung by signals", doorbell), by_name("signals", whole),
                            by_name("signals, 8 bytes each", narrow)};
-    for (auto& m : all) m.pid_namespaces = false;
+    for (auto& m : all) {
+        m.pid_namespaces = false;
+        m.quick = !m.name.starts_with("signals");
+    }
     all.back().variation = true;
     return all;
 }
@@ -209,6 +212,7 @@ void mark(std::vector<model>& all) {
         // What is opened by descriptor belongs to this process from the start.
         m.across = m.name != "archetype" && m.name != "inproc" && m.name != "pipe, by descriptor";
         m.steady = m.name != "file, rotating";  // each file that it makes has a name
+        m.quick = m.name != "boost_mq";
         for (const char* part : {"rotating", "faulty", "by uri", "by descriptor", "directory",
                                  "abstract", "IPv6", "delivered"}) {
             m.variation |= m.name.find(part) != std::string::npos;

@@ -93,6 +93,7 @@ struct model {
     bool pid_namespaces = true;  ///< works between processes of two PID namespaces
     bool variation = false;      ///< of a model above it: long tests make it short
     bool steady = true;          ///< allocates nothing, once it runs
+    bool quick = true;           ///< a GiB passes in seconds
 };
 
 /// Every model. Defined in models.cpp: a new one is one line there.
