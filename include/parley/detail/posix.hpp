@@ -168,6 +168,19 @@ inline void ignore_sigpipe_if_default() noexcept {
     }
 }
 
+/// Gives a pipe room for so many bytes; 0: 256 KiB where the kernel grants it, else what it has, so
+/// that a message of 64 KiB and its headers need not wait for the reader half-way. An error is
+/// errno's: EPERM above /proc/sys/fs/pipe-max-size.
+[[nodiscard]] inline bool size_pipe(int fd, std::size_t capacity_bytes) noexcept {
+    const auto wanted = capacity_bytes == 0 ? 256 << 10 : static_cast<int>(capacity_bytes);
+    return ::fcntl(fd, F_SETPIPE_SZ, wanted) >= 0 || capacity_bytes == 0;
+}
+[[nodiscard]] inline std::string size_pipe_failed(std::size_t capacity_bytes, int number) {
+    return explain("a pipe of " + std::to_string(capacity_bytes) +
+                       " bytes (the limit is in /proc/sys/fs/pipe-max-size)",
+                   number);
+}
+
 /// A level-triggered descriptor over others, with a flag of its own for "a message lies in a
 /// buffer of ours": the kernel cannot see that one.
 class readiness {

@@ -32,13 +32,16 @@ inline namespace v1 {
 /// within 50 ms of waiting, or at the next try_receive after that time.
 ///
 /// Thread safety: as any end, one thread at a time; sender and receiver are independent.
-/// Blocking: a send without deadline is a writev(2) for each chunk, with poll(2) if there is no
+/// Blocking: a send without deadline is a write(2) for each chunk, with poll(2) if there is no
 /// room.
 /// Errors of open: invalid_argument (the path; no named pipe), not_found (directory), denied
 /// (permissions), in_use (a live receiver, or a file that is no pipe), timed_out (nobody receives
-/// there), out_of_resources (descriptors).
+/// there), out_of_resources (descriptors), denied (a capacity above the system's limit).
 struct fifo {
     struct options {
+        /// Of the kernel's buffer, set by the receiver. 0: 256 KiB where the kernel grants it, else
+        /// its own default.
+        std::size_t capacity_bytes = 0;
         std::size_t message_bytes_max = 64 << 20;  ///< longer messages are refused
         std::size_t writers_max = 1024;            ///< further senders are refused
         parley::permissions permissions = {};      ///< of the pipe; senders need to write
@@ -76,6 +79,7 @@ inline result<fifo> fifo::from(const uri& text, diagnostics& why) {
     fifo at;
     uri_reader r(text, why);
     at.path = r.body();
+    r.number("capacity_bytes", at.with.capacity_bytes, 4096, std::size_t{1} << 30);
     r.number("message_bytes_max", at.with.message_bytes_max, 1, UINT32_MAX);
     r.number("writers_max", at.with.writers_max, 1, 65536);
     detail::read_permissions(r, at.with.permissions);
@@ -87,6 +91,9 @@ inline result<fifo> fifo::from(const uri& text, diagnostics& why) {
 inline uri fifo::to_uri() const {
     const options usual;
     uri_writer w(scheme, path);
+    if (with.capacity_bytes != usual.capacity_bytes) {
+        w.option("capacity_bytes", with.capacity_bytes);
+    }
     if (with.message_bytes_max != usual.message_bytes_max) {
         w.option("message_bytes_max", with.message_bytes_max);
     }
@@ -112,6 +119,10 @@ inline result<fifo::source> fifo::open_source(const open_request& request) const
     auto at =
         detail::take_fifo(detail::socket_path(path), with.permissions, request.until, *request.why);
     if (!at) return at.error();
+    if (!detail::size_pipe(at->fd.get(), with.capacity_bytes)) {
+        return request.why->fail(detail::last_error(),
+                                 detail::size_pipe_failed(with.capacity_bytes, errno));
+    }
     return source(std::move(*at), request.type, to_uri(), stream());
 }
 

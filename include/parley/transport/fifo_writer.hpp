@@ -15,7 +15,7 @@
 #include <parley/transport/frame.hpp>
 
 #include <limits.h>
-#include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -41,7 +41,10 @@ public:
 
     [[nodiscard]] int descriptor() const noexcept { return fd_.get(); }
 
-    ssize_t write(const std::byte* from, std::size_t n, bool may_block) noexcept {
+    /// For the header of each chunk.
+    static constexpr std::size_t bytes_in_front = fifo_chunk::header_bytes;
+
+    ssize_t write(std::byte* from, std::size_t n, bool may_block) noexcept {
         // Only a look tells that the receiver refused this writer; it comes after 1, 2, 4, … calls
         // and before the goodbye.
         const bool goodbye =
@@ -78,13 +81,12 @@ public:
     void close() noexcept { fd_.reset(); }
 
 private:
-    [[nodiscard]] bool write_chunk(const std::byte* from, std::size_t n) const noexcept {
-        std::byte header[fifo_chunk::header_bytes];
-        store_le(header, fifo_chunk::magic);
-        store_le(header + 4, static_cast<std::uint32_t>(n));
-        store_le(header + 8, number_);
-        const iovec parts[2] = {{header, sizeof header}, {const_cast<std::byte*>(from), n}};
-        return ::writev(fd_.get(), parts, 2) > 0;
+    [[nodiscard]] bool write_chunk(std::byte* from, std::size_t n) const noexcept {
+        std::byte* const chunk = from - fifo_chunk::header_bytes;
+        store_le(chunk, fifo_chunk::magic);
+        store_le(chunk + 4, static_cast<std::uint32_t>(n));
+        store_le(chunk + 8, number_);
+        return ::write(fd_.get(), chunk, fifo_chunk::header_bytes + n) > 0;
     }
 
     unique_fd fd_;

@@ -33,8 +33,7 @@ using detail::framing;
 /// without fork handlers (a bare clone(2)) and holds a copy hides it.
 struct pipe {
     struct options {
-        /// Of the kernel's buffer. 0: 256 KiB where the kernel grants it, else its own default: a
-        /// message of 64 KiB and its header should not have to wait for the reader half-way.
+        /// Of the kernel's buffer. 0: 256 KiB where the kernel grants it, else its own default.
         std::size_t capacity_bytes = 0;
         std::size_t message_bytes_max = 64 << 20;  ///< longer messages are refused
         framing frame = framing::parley;
@@ -233,14 +232,9 @@ inline result<both_ends<pipe::sink, pipe::source>> pipe::open_both(
         return request.why->fail(detail::last_error(), detail::explain("making a pipe", errno));
     }
     detail::unique_fd in(fds[0]), out(fds[1]);
-    if (with.capacity_bytes == 0) (void)::fcntl(out.get(), F_SETPIPE_SZ, 256 << 10);
-    if (with.capacity_bytes != 0 &&
-        ::fcntl(out.get(), F_SETPIPE_SZ, static_cast<int>(with.capacity_bytes)) < 0) {
-        return request.why->fail(
-            detail::last_error(),
-            detail::explain("a pipe of " + std::to_string(with.capacity_bytes) +
-                                " bytes (the limit is in /proc/sys/fs/pipe-max-size)",
-                            errno));
+    if (!detail::size_pipe(out.get(), with.capacity_bytes)) {
+        return request.why->fail(detail::last_error(),
+                                 detail::size_pipe_failed(with.capacity_bytes, errno));
     }
     detail::ignore_sigpipe_if_default();
     const pipe in_at(in.get(), with), out_at(out.get(), with);

@@ -27,6 +27,14 @@ template <class Io>
     return POLLOUT;
 }
 
+/// How many bytes before those that it is to write an Io may overwrite, to put something in front
+/// of them: room of the buffer, or what was written before.
+template <class Io>
+[[nodiscard]] consteval std::size_t bytes_in_front() {
+    if constexpr (requires { Io::bytes_in_front; }) return Io::bytes_in_front;
+    return 0;
+}
+
 /// An `Io` that at times has to read before it can write: awaits() is what poll is to wait for.
 template <class Io>
 concept awaits_events = requires(const Io io) {

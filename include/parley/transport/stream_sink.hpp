@@ -229,9 +229,10 @@ private:
             if (n > capacity) {
                 const std::size_t wanted =
                     std::max<std::size_t>(n, std::max<std::size_t>(capacity * 2, 4096));
-                auto bigger = std::make_unique_for_overwrite<std::byte[]>(wanted + 128);
+                constexpr std::size_t front = bytes_in_front<Io>();
+                auto bigger = std::make_unique_for_overwrite<std::byte[]>(front + wanted + 128);
                 // The first payload byte, at `prefix`, is aligned to 64.
-                std::byte* base = bigger.get() + prefix;
+                std::byte* base = bigger.get() + front + prefix;
                 base += (64 - reinterpret_cast<std::uintptr_t>(base) % 64) % 64;
                 owner = std::move(bigger);
                 memory = base - prefix;
