@@ -75,6 +75,48 @@ TEST_CASE(
     });
 }
 
+/// The processor time that this thread has used so far.
+std::chrono::nanoseconds time_used() {
+    timespec t{};
+    REQUIRE(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+TEST_CASE("transport: a receiver that nothing comes to leaves the processor alone") {
+    const parley_test::watchdog dog("idle receivers", std::chrono::seconds(60));
+    struct idle {
+        std::string name;
+        std::unique_ptr<place> at;
+        ends both;
+        std::chrono::nanoseconds used{};
+        bool timed_out = false;
+    };
+    std::vector<idle> all;
+    for (const auto& m : models()) {
+        auto at = m.make();
+        auto both = at->open();
+        // Where there is no descriptor to wait for, somebody has to look each millisecond.
+        if (m.variation || !both.source.limits().pollable) continue;
+        all.push_back({m.name, std::move(at), std::move(both)});
+    }
+    std::vector<std::thread> threads;
+    for (auto& i : all) {
+        threads.emplace_back([&i] {
+            (void)i.both.source.try_receive();
+            const auto before = time_used();
+            const auto r = i.both.source.wait(parley::clock::now() + 1s);
+            i.used = time_used() - before;
+            i.timed_out = error_of(r) == errc::timed_out;
+        });
+    }
+    for (auto& t : threads) t.join();
+    for (const auto& i : all) {
+        INFO(i.name << ": " << i.used.count() / 1000 << " us of a second");
+        CHECK(i.timed_out);
+        CHECK(i.used < 5ms * parley_test::slowness());
+    }
+}
+
 TEST_CASE("transport: a parked receiver wakes on a message") {
     each_model("a parked receiver wakes on a message", [](const model& m) {
         auto at = m.make();
