@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/process.hpp"
+#include "support/sanitizer.hpp"
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
@@ -31,17 +32,7 @@ namespace {
 
 // ThreadSanitizer holds a signal back until the next call that it knows, remembers one of a number,
 // and runs handlers with all signals blocked.
-#if defined(__SANITIZE_THREAD__)
-constexpr bool delayed_signals = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr bool delayed_signals = true;
-#else
-constexpr bool delayed_signals = false;
-#endif
-#else
-constexpr bool delayed_signals = false;
-#endif
+constexpr bool delayed_signals = parley_test::thread_sanitizer;
 
 /// Counters that forked processes share.
 struct counters {

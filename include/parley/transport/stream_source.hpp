@@ -12,6 +12,7 @@
 #include <parley/transport/stream_sink.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -223,8 +224,9 @@ private:
                     stopped = how.error();
                     break;
                 }
-                const std::size_t body = got < sizeof header ? 0 : got - sizeof header;
-                iovec parts[] = {part(header + got, got < sizeof header ? sizeof header - got : 0),
+                // The kernel looks at the address of an empty part too.
+                const std::size_t head = std::min(got, sizeof header), body = got - head;
+                iovec parts[] = {part(header + head, sizeof header - head),
                                  part(into.data() + body, into.size() - body),
                                  // A packet may be longer than hoped for.
                                  packet == 0 ? part(nullptr, 0)
