@@ -64,7 +64,7 @@ public:
                             parley::diagnostics& why) override {
         auto s = at_.open_sink({type, until, &why});
         if (!s) return s.error();
-        const auto here = owner_ == ::getpid() ? last_.lock() : nullptr;
+        const auto here = last();
         // What the receiver does not take in so many turns, it takes when the test works with it.
         for (int turn = 0; here && turn < 200 && !s->flush(parley::expired); ++turn) {
             std::unique_lock lock(here->mutex, std::try_to_lock);
@@ -76,15 +76,23 @@ public:
         auto s = at_.open_source({type, parley::expired, &why});
         if (!s) return s.error();
         auto shared = std::make_shared<typename lent::state>(std::move(*s));
+        const std::scoped_lock lock(mutex_);
         last_ = shared;
         owner_ = ::getpid();
         return any_source(lent(std::move(shared)));
     }
 
 private:
+    /// The receiver that was opened last, if that was in this process.
+    std::shared_ptr<typename lent::state> last() {
+        const std::scoped_lock lock(mutex_);
+        return owner_ == ::getpid() ? last_.lock() : nullptr;
+    }
+
     parley_test::unique_name name_{"conf"};
     parley_test::temporary_directory dir_;
     Address at_;
+    std::mutex mutex_;  // a sender may be opened in a thread of its own
     std::weak_ptr<typename lent::state> last_;
     pid_t owner_ = 0;
 };

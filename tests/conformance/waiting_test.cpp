@@ -78,7 +78,7 @@ TEST_CASE(
 /// The processor time that this thread has used so far.
 std::chrono::nanoseconds time_used() {
     timespec t{};
-    REQUIRE(::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
 }
 
