@@ -9,6 +9,7 @@
 #include <parley/transport/stream_sink.hpp>
 
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <algorithm>
 #include <string>
@@ -39,6 +40,13 @@ public:
     void answer(const message_type& own) noexcept { answer_with_hello(get(), own); }
     [[nodiscard]] static error_code failure(diagnostics&) noexcept { return {}; }
 };
+
+/// Lets a read that sleeps on this socket give up after so long. False if it would not.
+[[nodiscard]] inline bool wakes_within(int fd, duration longest) noexcept {
+    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(longest).count();
+    const timeval most{us / 1'000'000, us % 1'000'000};
+    return ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0;
+}
 
 /// Whether to read again at once, or to ask the kernel first. While messages keep coming, asking
 /// would double the calls; where each is waited for, a read that finds nothing would. So one
@@ -155,7 +163,9 @@ struct connection {
     std::size_t index = 0;  // in the hub's list
     bool framed;
     bool packets;
-    const int flags = MSG_DONTWAIT | (packets ? MSG_TRUNC : 0);
+    const int nap_flags = packets ? MSG_TRUNC : 0;
+    const int flags = nap_flags | MSG_DONTWAIT;
+    bool naps = false;  // a read with nap_flags wakes up by itself
     bool queued = false;
     bool readable = false;  // the kernel said so, or experience does
     bool eof = false;
@@ -203,6 +213,7 @@ class reading_budget {
 public:
     void reset() noexcept { spent_ = 0; }
     void add(std::size_t bytes) noexcept { spent_ += bytes + call_bytes; }
+    void exhaust() noexcept { spent_ = bytes_max; }
     [[nodiscard]] bool exhausted() const noexcept { return spent_ >= bytes_max; }
 
     static constexpr std::size_t bytes_max = 256 * 1024;

@@ -4,7 +4,9 @@
 
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
+#include <parley/detail/ticks.hpp>
 #include <parley/transport/frame.hpp>
+#include <parley/transport/gathering.hpp>
 #include <parley/transport/hub_connection.hpp>
 
 #include <sys/timerfd.h>
@@ -68,19 +70,25 @@ struct hub_core final : fork_sensitive {
         turn_slowly(c);
     }
 
-    /// The only sender, while it keeps sending: its next message without a look at the queue.
-    [[gnu::noinline]] bool read_steadily() {
+    /// The only sender: its next message without a look at the queue. `may_sleep`: for it, as long
+    /// as newcomers may wait.
+    [[gnu::noinline]] bool read_steadily(bool may_sleep) {
         connection& c = *steady;
-        if (!c.readable || borrowed || !c.reader.empty() || since_asked.exhausted()) return false;
+        may_sleep = may_sleep && c.naps;
+        if (borrowed || c.eof || !c.reader.empty() || !(may_sleep || c.readable)) return false;
+        if (ticks.now() - asked_at >= newcomers_wait) {
+            since_asked.exhaust();
+            return false;
+        }
         queue.push(c);  // whatever else it has to say
+        if (may_sleep) rush.pause();
         const auto to = c.reader.whole_room();
-        const auto n = c.fd.receive(to.data(), to.size(), c.flags);
+        const auto n = c.fd.receive(to.data(), to.size(), may_sleep ? c.nap_flags : c.flags);
         if (n <= 0 || static_cast<std::size_t>(n) >= to.size()) [[unlikely]] {
             if (n < 0 && errno == EINTR) return false;
             since_asked.add(c.took(n, to.size(), true));
             return false;
         }
-        since_asked.add(static_cast<std::size_t>(n));
         c.reader.filled(static_cast<std::size_t>(n));
         c.readable = c.more.after_success();
         const bytes m = c.reader.next_message();
@@ -90,6 +98,7 @@ struct hub_core final : fork_sensitive {
             c.overlong = true;
             return false;
         }
+        rush.found(static_cast<std::size_t>(n), frame::header_bytes + m.size());
         message = m;
         speaker = &c;
         has_message = true;
@@ -151,6 +160,7 @@ struct hub_core final : fork_sensitive {
     /// Asks the kernel who is ready, accepts who came. The number of events; 0: timed out.
     result<int> ask(time_point until) {
         since_asked.reset();
+        asked_at = ticks.now();
         epoll_event events[events_max];
         const auto n = epoll_until(ready.get(), events, events_max, until);
         if (!n) {
@@ -196,6 +206,7 @@ struct hub_core final : fork_sensitive {
             return shut_door_for_a_while(errno);
         }
         steady = nullptr;
+        made->naps = wakes_within(made->fd.get(), newcomers_wait);
         made->index = all.size();
         made->readable = true;  // the hello is there by now, most likely
         all.push_back(std::move(made));
@@ -306,6 +317,8 @@ struct hub_core final : fork_sensitive {
 
     static constexpr std::uint64_t door_tag = 0, timer_tag = 1;
     static constexpr int events_max = 64, accepts_at_once = 32;
+    /// For a read that sleeps, and for the next question to the kernel.
+    static constexpr duration newcomers_wait = std::chrono::milliseconds(5);
 
     Door door;
     message_type type;
@@ -320,6 +333,9 @@ struct hub_core final : fork_sensitive {
     connection* buffer_holder = nullptr;
     connection* steady = nullptr;  // the only one, if it sent the last message
     reading_budget since_asked;
+    gathering rush;  // of the steady one
+    tick_clock ticks;
+    time_point asked_at{};
     bytes message;
     const connection* speaker = nullptr;  // who sent it
     error_code verdict, end_due, failed;

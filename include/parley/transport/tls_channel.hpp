@@ -64,10 +64,13 @@ public:
     [[nodiscard]] int get() const noexcept { return core_ ? core_->fd.get() : -1; }
     /// What poll is to wait for after EAGAIN.
     [[nodiscard]] short awaits() const noexcept { return core_->awaits; }
-    /// As recv: 0 at the end, -1 with errno.
-    ssize_t read(std::byte* to, std::size_t n) noexcept {
+    /// As recv, also with flags 0: 0 at the end, -1 with errno.
+    ssize_t read(std::byte* to, std::size_t n, int flags = MSG_DONTWAIT) noexcept {
         std::size_t got = 0;
-        return work([&](SSL* s) { return SSL_read_ex(s, to, n, &got); }, got);
+        core_->flags = flags;
+        const auto r = work([&](SSL* s) { return SSL_read_ex(s, to, n, &got); }, got);
+        core_->flags = MSG_DONTWAIT;
+        return r;
     }
     /// As send, at most a record of 16 KiB; after EAGAIN to be called with the same bytes first.
     ssize_t write(const std::byte* from, std::size_t n) noexcept {
@@ -108,6 +111,7 @@ private:
         int number = 0;  // errno of the last call that failed for good
         pid_t owner = ::getpid();
         short awaits = POLLOUT;
+        int flags = MSG_DONTWAIT;  // of what reads
         bool at_end = false;
         bool ready = false;     // the handshake is done
         bool protocol = false;  // one is to be agreed upon
@@ -136,7 +140,7 @@ private:
     ssize_t work(Call call, const std::size_t& done) noexcept {
         core& c = *core_;
         if (c.failed != errc{}) return errno = ECONNRESET, -1;
-        ERR_clear_error();
+        if (ERR_peek_error() != 0) ERR_clear_error();  // to clear nothing takes long
         if (!c.ready) {
             if (const int r = SSL_do_handshake(c.ssl.get()); r != 1) return stopped(r);
             if (!agreed()) return -1;
@@ -196,8 +200,8 @@ private:
     static int bio_read(BIO* b, char* to, int n) noexcept {
         core& c = of(b);
         BIO_clear_retry_flags(b);
-        const auto got = retried(
-            [&] { return ::recv(c.fd.get(), to, static_cast<std::size_t>(n), MSG_DONTWAIT); });
+        const auto got =
+            retried([&] { return ::recv(c.fd.get(), to, static_cast<std::size_t>(n), c.flags); });
         c.at_end = got == 0;
         if (got < 0 && errno == EAGAIN) BIO_set_retry_read(b);
         if (got < 0 && errno != EAGAIN) c.number = errno;

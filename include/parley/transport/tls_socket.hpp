@@ -70,7 +70,9 @@ public:
 
     [[nodiscard]] int get() const noexcept { return channel_.get(); }
     void reset() noexcept { channel_.reset(); }
-    ssize_t receive(std::byte* to, std::size_t n, int) noexcept { return channel_.read(to, n); }
+    ssize_t receive(std::byte* to, std::size_t n, int flags) noexcept {
+        return channel_.read(to, n, flags & MSG_DONTWAIT);
+    }
     void answer(const message_type& own) noexcept {
         std::byte hello[frame::hello_bytes_max];
         const auto n = frame::write_hello(hello, own, 0, static_cast<std::uint32_t>(::getpid()),
