@@ -122,6 +122,13 @@ private:
     }
     return true;
 }
+/// Sleeps for it, at most so long, or until a handler interrupts.
+[[nodiscard]] inline bool take_signal_within(signal_mask from, duration longest,
+                                             signal_packet& into) noexcept {
+    const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(longest).count();
+    const timespec patience{ns / 1'000'000'000, ns % 1'000'000'000};
+    return take_signal(from, &patience, into);
+}
 inline void drop_signals(signal_mask from) noexcept {
     signal_packet unread;
     while (take_signal_now(from, unread)) {

@@ -111,7 +111,7 @@ public:
 
 private:
     enum class leaving : std::uint8_t { nobody, closed, died, refused };
-    static constexpr unsigned look_apart = 16;  // chunks
+    static constexpr unsigned look_apart = 64;  // chunks
 
     signal_writer(found_post at, const signals_notice& notice, std::string path)
         : at_(std::move(at)), notice_(notice), path_(std::move(path)) {}

@@ -4,8 +4,7 @@
 #pragma once
 
 #include <parley/detail/fork.hpp>
-#include <parley/transport/frame_reader.hpp>
-#include <parley/transport/signals_wire.hpp>
+#include <parley/transport/signals_sender.hpp>
 #include <parley/transport/stream_source.hpp>
 
 #include <array>
@@ -39,8 +38,8 @@ public:
         while (!c.find()) {
             const auto events = c.ask(expired);
             if (!events) return events.error();
-            if (*events == 0) {
-                c.ready.lower();
+            if (*events == 0 || c.flooded) {
+                c.flooded ? (void)c.ready.raise() : c.ready.lower();
                 return errc::would_block;
             }
         }
@@ -59,7 +58,7 @@ public:
         // What is borrowed lies in a buffer that more would be put into.
         if (c.borrowed)
             return c.has_more() ? result<void>() : wait_for(c.bell.get(), POLLIN, until);
-        while (!c.find()) {
+        while (!c.find(until == never ? core::nap : duration::zero())) {
             c.ready.lower();
             // A lock that falls while its process lives on (exec) tells nobody.
             const bool look = until != expired && c.seated > 0;
@@ -67,6 +66,7 @@ public:
             const auto events = c.ask(limit);
             if (!events) return events.error();
             if (*events == 0 && limit == until) return errc::timed_out;
+            if (c.flooded && clock::now() >= until) return errc::timed_out;
             if (*events == 0) c.look_at_locks();
         }
         c.show_more();
@@ -97,18 +97,7 @@ public:
     [[nodiscard]] uri address() const { return core_->address; }
 
 private:
-    struct sender {
-        sender(const message_type& t, std::size_t most) : reader(t, most, 4096) {}
-        frame_reader reader;
-        signal_slot record;
-        unique_fd pidfd;
-        std::uint8_t slot = 0;
-        std::uint16_t next = 0;   // the next chunk's sequence
-        std::uint32_t taken = 0;  // chunks since the last credit
-        bool owed = false;        // a credit found no room in the queue
-        bool counted = false;     // said hello
-        bool gone = false;        // what it sent before was taken, or lies in the queue
-    };
+    using sender = signal_sender;
 
     struct core final : fork_sensitive {
         core(owned_signals o, const signals_notice& n, const message_type& t, uri a)
@@ -126,12 +115,20 @@ private:
             return clock.watch_in(ready, clock_tag);
         }
 
-        /// True if there is a message or a verdict to hand out.
-        bool find() {
-            while (!has_message && !verdict && !failed) {
+        /// True if there is a message or a verdict to hand out. A wait sleeps in the call that
+        /// takes a signal, for `longest`, before it asks who else has news: one call for a signal,
+        /// not three. `flooded`: so many signals came to nothing that others are to have a turn.
+        bool find(duration longest = {}) {
+            flooded = false;
+            for (int heard = 0; !has_message && !verdict && !failed;) {
                 if (current != nullptr) {
                     take();
-                } else if (next_signal() || bury()) {
+                } else if (heard == signals_at_once) {
+                    flooded = true;
+                    return false;
+                } else if (next_signal(longest)) {
+                    ++heard;
+                } else if (longest = {}; bury()) {
                     continue;
                 } else if (end_due) {
                     verdict = std::exchange(end_due, error_code());
@@ -143,9 +140,12 @@ private:
         }
 
         // --- signals ---------------------------------------------------------------------------
-        bool next_signal() {
+        bool next_signal(duration longest) {
             signal_packet p;
-            if (!take_signal_now(at.numbers.mask(), p)) return false;
+            const auto from = at.numbers.mask();
+            const bool taken = longest == duration::zero() ? take_signal_now(from, p)
+                                                           : take_signal_within(from, longest, p);
+            if (!taken) return false;
             const auto w = signal_word::of(p.word);
             if (!p.queued || w.slot >= notice.writers_max) {
                 ++foreign;
@@ -155,7 +155,7 @@ private:
                 free_deserted_slots();
             } else if (w.what == signal_word::kind::gone) {
                 sender* s = seats[w.slot].get();
-                if (s != nullptr && is_from(*s, p) &&
+                if (s != nullptr && s->sent(p) &&
                     load_le<std::uint64_t>(p.payload.data()) == s->record.id) {
                     s->gone = true;
                 } else {
@@ -166,13 +166,10 @@ private:
             }
             return true;
         }
-        [[nodiscard]] static bool is_from(const sender& s, const signal_packet& p) noexcept {
-            return s.record.pid == static_cast<std::uint32_t>(p.pid) && s.record.uid == p.uid;
-        }
         void hear_chunk(const signal_packet& p, signal_word w) {
             sender* s = seats[w.slot].get();
             if (s == nullptr) s = seat(p, w.slot);
-            if (s == nullptr || !is_from(*s, p) || w.sequence != s->next || w.length == 0 ||
+            if (s == nullptr || !s->sent(p) || w.sequence != s->next || w.length == 0 ||
                 w.length > notice.payload_bytes) {
                 foreign += verdict || refusing == w.slot ? 0 : 1;
                 return;
@@ -363,8 +360,9 @@ private:
         }
         static constexpr std::uint64_t bell_tag = signal_slots_max;
         static constexpr std::uint64_t clock_tag = signal_slots_max + 1;
-        static constexpr int events_max = 64;
+        static constexpr int events_max = 64, signals_at_once = 1024;
         static constexpr duration look_apart = std::chrono::seconds(1);
+        static constexpr duration nap = std::chrono::milliseconds(5);  // deaths are told so late
 
         owned_signals at;
         signals_notice notice;
@@ -385,6 +383,7 @@ private:
         bool has_message = false;
         bool borrowed = false;
         bool shown = false;
+        bool flooded = false;
     };
 
     explicit signal_source(std::unique_ptr<core> c) : core_(std::move(c)) {}

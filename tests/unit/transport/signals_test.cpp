@@ -107,6 +107,36 @@ TEST_CASE("signals: foreign and forged signals on its number are counted and cha
     CHECK(receive(in).error() == errc::closed);
 }
 
+TEST_CASE("signals: a flood holds nobody up: a try comes back, and what is behind is still shown") {
+    const watchdog dog("signals: flood");
+    const unique_name name("flood");
+    auto in = source_at(signals(name));
+    auto out = sink_at(signals(name));
+    REQUIRE(send(out, "before"));
+    CHECK(receive(in).value() == "before");
+    constexpr std::uint64_t flood = 2500;
+    for (std::uint64_t i = 0; i < flood; ++i) {
+        REQUIRE(::sigqueue(::getpid(), in.number(), {}) == 0);
+    }
+    REQUIRE(send(out, "behind"));
+    const int fd = in.pollable().value();
+    std::uint64_t tries = 0;
+    for (std::uint64_t seen = in.foreign();; seen = in.foreign(), ++tries) {
+        pollfd p{fd, POLLIN, 0};
+        REQUIRE(::poll(&p, 1, 0) == 1);
+        if (const auto m = in.try_receive()) {
+            CHECK(parley::as_text(m->bytes()) == "behind");
+            break;
+        } else {
+            REQUIRE(m.error() == errc::would_block);
+            CHECK(in.foreign() - seen < flood / 2);
+        }
+    }
+    CHECK(tries >= 2);
+    CHECK(in.foreign() == flood);
+    CHECK(in.wait(parley::expired).error() == errc::timed_out);
+}
+
 TEST_CASE("signals: a message of 16 bytes is one signal, of any length as many as it takes") {
     const watchdog dog("signals: one signal");
     const unique_name name("one");
