@@ -208,17 +208,9 @@ public:
     [[nodiscard]] int get() const noexcept { return epoll_.get(); }
 
     /// Readable from now on, until lower(). One system call on a change, none else.
-    result<void> raise() noexcept {
+    [[gnu::always_inline]] result<void> raise() noexcept {
         if (raised_ || !epoll_) return {};
-        if (!flag_) {
-            flag_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-            if (!flag_) return last_error();
-            if (auto r = add(flag_.get(), EPOLLIN, flag_tag); !r) return r.error();
-        }
-        const std::uint64_t one = 1;
-        if (::write(flag_.get(), &one, sizeof one) < 0 && errno != EAGAIN) return last_error();
-        raised_ = true;
-        return {};
+        return raise_flag();
     }
     void lower() noexcept {
         if (!raised_) return;
@@ -237,6 +229,17 @@ public:
     static constexpr std::uint64_t flag_tag = ~std::uint64_t{0};
 
 private:
+    [[gnu::noinline]] result<void> raise_flag() noexcept {
+        if (!flag_) {
+            flag_ = unique_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+            if (!flag_) return last_error();
+            if (auto r = add(flag_.get(), EPOLLIN, flag_tag); !r) return r.error();
+        }
+        const std::uint64_t one = 1;
+        if (::write(flag_.get(), &one, sizeof one) < 0 && errno != EAGAIN) return last_error();
+        raised_ = true;
+        return {};
+    }
     result<void> make() noexcept {
         if (!epoll_) epoll_ = unique_fd(::epoll_create1(EPOLL_CLOEXEC));
         if (!epoll_) return last_error();

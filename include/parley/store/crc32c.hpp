@@ -23,21 +23,31 @@ namespace detail {
 }
 
 #if defined(__x86_64__)
+[[nodiscard, gnu::target("sse4.2")]] inline std::uint64_t crc32c_of_word(
+    std::uint64_t sum, const std::byte* at) noexcept {
+    std::uint64_t word;
+    std::memcpy(&word, at, sizeof word);
+    return __builtin_ia32_crc32di(sum, word);
+}
 [[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t crc32c_go_on(std::uint32_t sum,
                                                                        bytes part) noexcept {
     std::uint64_t s = sum;
     const std::byte* at = part.data();
     std::size_t n = part.size();
-    for (; n >= 8; n -= 8, at += 8) {
-        std::uint64_t word;
-        std::memcpy(&word, at, sizeof word);
-        s = __builtin_ia32_crc32di(s, word);
+    for (; n >= 32; n -= 32, at += 32) {
+        s = crc32c_of_word(crc32c_of_word(s, at), at + 8);
+        s = crc32c_of_word(crc32c_of_word(s, at + 16), at + 24);
     }
+    for (; n >= 8; n -= 8, at += 8) s = crc32c_of_word(s, at);
     auto rest = static_cast<std::uint32_t>(s);
     for (; n > 0; --n, ++at) {
         rest = __builtin_ia32_crc32qi(rest, static_cast<unsigned char>(*at));
     }
     return rest;
+}
+[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t crc32c_by_processor(
+    bytes first, bytes second) noexcept {
+    return ~crc32c_go_on(crc32c_go_on(~std::uint32_t{0}, first), second);
 }
 #endif
 
@@ -45,7 +55,7 @@ namespace detail {
 [[nodiscard]] inline std::uint32_t crc32c(bytes first, bytes second = {}) noexcept {
 #if defined(__x86_64__)
     static const bool fast = __builtin_cpu_supports("sse4.2") != 0;
-    if (fast) return ~crc32c_go_on(crc32c_go_on(~std::uint32_t{0}, first), second);
+    if (fast) return crc32c_by_processor(first, second);
 #endif
     return crc32c_by_table(first, second);
 }

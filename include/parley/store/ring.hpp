@@ -192,7 +192,7 @@ public:
     }
     /// Seals the record whose payload was lent, and shows it to the reader.
     void commit(record_kind kind, std::size_t n) noexcept {
-        time_ = std::max(wall_time(), time_);
+        time_ = std::max(clock_.now(), time_);
         const record_header h{static_cast<std::uint32_t>(n),
                               0,
                               next_.position,
@@ -240,6 +240,7 @@ private:
     ring_memory m_;
     Storage storage_{};
     expectation next_;
+    wall_clock clock_;
     std::uint64_t time_ = 0;
     std::uint64_t released_ = 0;  // the reader's word, as last seen
     std::uint64_t durable_ = 0;   // … and as it is on the disk, or less

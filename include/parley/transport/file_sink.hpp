@@ -11,6 +11,7 @@
 #include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,6 +54,16 @@ public:
         c.seal(store::record_kind::message, l.bytes().size());
         return {};
     }
+
+    /// A message as a whole, behind what was committed.
+    result<void> send_from(bytes m, time_point until) {
+        if (auto l = try_loan(m.size()); !l) return l.error();
+        core& c = *core_;
+        std::memcpy(c.payload, m.data(), m.size());
+        c.seal(store::record_kind::message, m.size());
+        return flush(until);
+    }
+    static constexpr bool straight = true;  ///< also what is small
 
     /// Writes what is committed, and awaits the level of the address.
     result<void> flush(time_point) {
@@ -214,9 +225,8 @@ private:
             payload = scratch.get() + (at * alignment - first);
         }
         void seal(store::record_kind kind, std::size_t n) noexcept {
-            last = {
-                static_cast<std::uint32_t>(n),           0,           next.position, next.sequence,
-                std::max(store::wall_time(), last.time), next.sender, kind,          {}};
+            last = {static_cast<std::uint32_t>(n),   0,           next.position, next.sequence,
+                    std::max(wall.now(), last.time), next.sender, kind,          {}};
             last.time = std::max(last.time, log.last_time());
             store::seal_record(payload - store::record_header_bytes, last);
             next.step_over(last);
@@ -332,6 +342,7 @@ private:
         store::log_writer<store::real_files> log;
         std::optional<store::bell_waiter<std_atomics>> room;
         const std::size_t most;
+        store::wall_clock wall;
         store::expectation next;      // of the record that is committed next
         store::record_header last{};  // that was committed last
         std::unique_ptr<std::byte[]> scratch, held;

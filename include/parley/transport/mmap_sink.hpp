@@ -8,6 +8,7 @@
 #include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <string>
@@ -69,6 +70,20 @@ public:
         c.unsynced = true;
         return {};
     }
+    /// A message as a whole.
+    [[gnu::always_inline]] result<void> send_from(bytes m, time_point until) {
+        core& c = *core_;
+        if (c.failed || c.loaned || m.size() > c.most || !c.ring.has_room(m.size())) [[unlikely]] {
+            if (auto l = try_loan(m.size()); !l) return l.error();
+        }
+        c.room->show();
+        std::memcpy(c.ring.loan(m.size()).data(), m.data(), m.size());
+        c.ring.commit(store::record_kind::message, m.size());
+        c.unsynced = true;
+        return flush(until);
+    }
+    static constexpr bool straight = true;  ///< also what is small
+
     /// Wakes the receiver if it sleeps, and awaits the level of the address.
     result<void> flush(time_point) {
         core& c = *core_;
