@@ -10,7 +10,9 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -43,8 +45,10 @@ struct real_files {
         if (!out || ::fstat(out.get(), &s) != 0) return errno;
         return S_ISREG(s.st_mode) ? 0 : EISDIR;
     }
-    /// The owner first: see detail/owner.hpp. Whatever the umask is.
+    /// To a file that was made with mode 0600. The owner first: see detail/owner.hpp. Whatever the
+    /// umask is, but that one which denies the owner his own files gets what it asks for.
     static int give(const file& f, const detail::known_permissions& to) noexcept {
+        if (!to.gives_away() && to.mode == 0600) return 0;
         if (to.gives_away() && ::fchown(f.get(), to.owner, to.group) != 0) return errno;
         return ::fchmod(f.get(), to.mode) == 0 ? 0 : errno;
     }
@@ -79,10 +83,29 @@ struct real_files {
         }
         return 0;
     }
+    /// Two stretches, one behind the other.
+    int write_at(file& f, std::uint64_t offset, bytes first, bytes second) noexcept {
+        const iovec parts[] = {detail::part(first.data(), first.size()),
+                               detail::part(second.data(), second.size())};
+        const auto n = detail::retried(
+            [&] { return ::pwritev(f.get(), parts, 2, static_cast<off_t>(offset)); });
+        if (n < 0) return errno;
+        const std::size_t done = static_cast<std::size_t>(n), a = std::min(done, first.size());
+        if (const int e = write_at(f, offset + a, first.subspan(a)); e != 0) return e;
+        return write_at(f, offset + std::max(done, first.size()), second.subspan(done - a));
+    }
     /// How many bytes were there, or -1 and errno.
     ssize_t read_at(const file& f, std::uint64_t offset, mutable_bytes to) noexcept {
         return detail::retried(
             [&] { return ::pread(f.get(), to.data(), to.size(), static_cast<off_t>(offset)); });
+    }
+    /// The same into two stretches.
+    ssize_t read_at(const file& f, std::uint64_t offset, mutable_bytes first,
+                    mutable_bytes second) noexcept {
+        const iovec parts[] = {detail::part(first.data(), first.size()),
+                               detail::part(second.data(), second.size())};
+        return detail::retried(
+            [&] { return ::preadv(f.get(), parts, 2, static_cast<off_t>(offset)); });
     }
     std::uint64_t size(const file& f) noexcept {
         struct stat s {};
@@ -186,8 +209,7 @@ template <class Files>
         if (e == 0) e = fs.create(temporary, mode, f);
     }
     if (e != 0) return e;
-    e = fs.write_at(f, 0, first);
-    if (e == 0) e = fs.write_at(f, first.size(), second);
+    e = fs.write_at(f, 0, first, second);
     if (e == 0 && durable) e = fs.sync(f);
     if (e == 0) e = fs.rename(temporary, path);
     if (e != 0) {

@@ -117,6 +117,10 @@ public:
     [[nodiscard]] std::uint64_t offset() const noexcept {
         return expected_.position - header_.first_position + log_header_bytes;
     }
+    /// All that the file had when it was read last was handed out.
+    [[nodiscard]] bool exhausted() const noexcept { return begin_ == end_ && saw_end_; }
+    /// How often the file was read.
+    [[nodiscard]] std::uint64_t reads() const noexcept { return reads_; }
     void close() noexcept { file_ = file(); }
 
 private:
@@ -138,6 +142,7 @@ private:
     void go_to(std::uint64_t position, std::uint64_t sequence) noexcept {
         expected_ = {position, sequence, header_.sender, 8};
         begin_ = end_ = 0;
+        saw_end_ = false;
     }
 
     /// The file is complete before the turn is; under its final name a little later.
@@ -156,6 +161,7 @@ private:
             header_ = found;
             where_ = path;
             begin_ = end_ = 0;
+            saw_end_ = false;
             ++turns_;
             return next_record::found;
         }
@@ -175,21 +181,22 @@ private:
     [[nodiscard]] bool fresh_enough(bytes seen, const record_header& h) noexcept {
         return offset() + whole_size(seen, h) > fs_->size(file_);
     }
-    /// Reads from the next record on, at least `wanted` bytes if the file has them.
-    bool fetch(std::size_t wanted) {
-        wanted = std::max(wanted, usual_bytes);
+    /// Reads from the next record on, at least `needed` bytes if the file has them.
+    bool fetch(std::size_t needed) {
+        const std::size_t wanted = std::max(needed, usual_bytes);
         if (wanted > room_bytes_) {
             room_bytes_ = std::max(wanted, room_bytes_ * 2);
             room_ = std::make_unique_for_overwrite<std::byte[]>(room_bytes_);
         }
         begin_ = end_ = 0;
-        while (end_ < wanted) {
-            const auto n =
-                fs_->read_at(file_, offset() + end_, {room_.get() + end_, room_bytes_ - end_});
+        ++reads_;
+        do {
+            const std::size_t room = room_bytes_ - end_;
+            const auto n = fs_->read_at(file_, offset() + end_, {room_.get() + end_, room});
             if (n < 0) return false;
-            if (n == 0) break;
             end_ += static_cast<std::size_t>(n);
-        }
+            saw_end_ = static_cast<std::size_t>(n) < room;
+        } while (end_ < needed && !saw_end_);
         return true;
     }
 
@@ -202,8 +209,9 @@ private:
     std::unique_ptr<std::byte[]> room_;
     std::size_t room_bytes_ = 0;
     std::size_t begin_ = 0, end_ = 0;
-    std::uint64_t turns_ = 0;
+    std::uint64_t turns_ = 0, reads_ = 0;
     bool stays_ = false;
+    bool saw_end_ = false;  // the last read gave less than it asked for
 };
 
 }  // namespace store

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace parley {
 inline namespace v1 {
@@ -45,9 +46,12 @@ static_assert(snapshot_header_bytes == 1088 && snapshot_header_bytes % 64 == 0);
 static_assert(offsetof(snapshot_header, check) == 12 && offsetof(snapshot_header, length) == 40);
 static_assert(offsetof(snapshot_header, description) == 56);
 
-[[nodiscard]] inline std::uint32_t snapshot_check(snapshot_header h, bytes value) noexcept {
-    h.check = 0;
-    return detail::crc32c(bytes_of(h), value);
+/// The checksum of a header, whatever its check says, and its value.
+[[nodiscard]] inline std::uint32_t snapshot_check(snapshot_header& h, bytes value) noexcept {
+    const std::uint32_t says = std::exchange(h.check, 0);
+    const std::uint32_t is = detail::crc32c(bytes_of(h), value);
+    h.check = says;
+    return is;
 }
 
 [[nodiscard]] inline snapshot_header make_snapshot_header(const message_type& type,
@@ -67,14 +71,14 @@ static_assert(offsetof(snapshot_header, description) == 56);
     return h;
 }
 
-/// Replaces the value at `path`: readers, and a crash, leave the old one or the new one. 0 or an
-/// errno: then it is the old one.
+/// Replaces the value at `path` by one that is written to `next`, `path` and ".next": readers, and
+/// a crash, leave the old one or the new one. 0 or an errno: then it is the old one.
 template <class Files>
-[[nodiscard]] int write_snapshot(Files& fs, const std::string& path, const message_type& type,
-                                 std::uint64_t sequence, bytes value,
+[[nodiscard]] int write_snapshot(Files& fs, const std::string& path, const std::string& next,
+                                 const message_type& type, std::uint64_t sequence, bytes value,
                                  const detail::known_permissions& mode, bool durable) {
     const snapshot_header h = make_snapshot_header(type, sequence, value);
-    return replace(fs, path, path + ".next", bytes_of(h), value, mode, durable);
+    return replace(fs, path, next, bytes_of(h), value, mode, durable);
 }
 
 /// Reads header and value from an open file; `room(n)` gives n bytes for the value, or nullptr if
@@ -83,8 +87,12 @@ template <class Files, class Room>
 [[nodiscard]] result<bytes> read_snapshot(Files& fs, typename Files::file& f,
                                           const std::string& path, snapshot_header& h, Room room,
                                           diagnostics& why) {
+    // A short value comes with its header.
+    constexpr std::size_t short_bytes = 4096;
     h = {};
-    const auto n = fs.read_at(f, 0, {reinterpret_cast<std::byte*>(&h), sizeof h});
+    std::byte* to = room(short_bytes);
+    const auto n = fs.read_at(f, 0, {reinterpret_cast<std::byte*>(&h), sizeof h},
+                              {to, to == nullptr ? 0 : short_bytes});
     if (n < 0) return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
     if (n < 16 || h.magic != snapshot_magic) {
         return why.fail(errc::corrupt, path +
@@ -96,27 +104,29 @@ template <class Files, class Room>
                                                 ", this program speaks layout " +
                                                 std::to_string(snapshot_layout));
     }
-    const std::uint64_t size = fs.size(f);
     const auto damaged = [&](const char* how) {
         return why.fail(errc::corrupt, path + " is damaged: " + how +
                                            "; restore it, or let a sender write it anew");
     };
-    if (n != static_cast<ssize_t>(sizeof h) || h.length > size - sizeof h) {
-        return damaged("it was cut off");
-    }
+    if (static_cast<std::size_t>(n) < sizeof h) return damaged("it was cut off");
     if (h.description_bytes > sizeof h.description) return damaged("its header means nothing");
-    std::byte* const to = room(static_cast<std::size_t>(h.length));
-    if (to == nullptr) {
-        return why.fail(errc::message_too_large, path + " holds a value of " +
-                                                     std::to_string(h.length) +
-                                                     " bytes; ?message_bytes_max= allows less");
+    const auto length = static_cast<std::size_t>(h.length);
+    if (h.length > static_cast<std::size_t>(n) - sizeof h) {
+        if (h.length > fs.size(f) - sizeof h) return damaged("it was cut off");
+        to = room(length);
+        if (to == nullptr) {
+            return why.fail(errc::message_too_large, path + " holds a value of " +
+                                                         std::to_string(h.length) +
+                                                         " bytes; ?message_bytes_max= allows less");
+        }
+        const auto got = fs.read_at(f, sizeof h, {to, length});
+        if (got < 0)
+            return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
+        if (static_cast<std::size_t>(got) != length) return damaged("it was cut off");
     }
-    const mutable_bytes value(to, static_cast<std::size_t>(h.length));
-    const auto got = fs.read_at(f, sizeof h, value);
-    if (got < 0) return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
-    if (static_cast<std::size_t>(got) != value.size()) return damaged("it was cut off");
+    const bytes value(to, length);
     if (snapshot_check(h, value) != h.check) return damaged("its checksum is wrong");
-    return bytes(value);
+    return value;
 }
 
 }  // namespace store

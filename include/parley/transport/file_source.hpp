@@ -3,14 +3,15 @@
 // any number of followers. What is in the file counts; inotify tells when to look.
 #pragma once
 
+#include <parley/detail/changes.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/store/log_ends.hpp>
 #include <parley/store/log_reader.hpp>
 #include <parley/transport/file_sink.hpp>
 #include <parley/transport/stream_source.hpp>
 
-#include <sys/inotify.h>
-
+#include <cstdio>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,32 +21,20 @@ inline namespace v1 {
 namespace detail {
 
 /// Tells when a file was changed.
-class file_watch {
+class file_watch : public change_watch {
 public:
-    [[nodiscard]] int descriptor() const noexcept { return inotify_.get(); }
     /// Watches this open file from now on, and no other.
     result<void> look_at(int fd) noexcept {
-        if (!inotify_) inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-        if (!inotify_) return last_error();
         char path[32];
         std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        const int wd = ::inotify_add_watch(inotify_.get(), path, IN_MODIFY | IN_ATTRIB);
-        if (wd < 0) return last_error();
-        if (watch_ >= 0 && watch_ != wd) (void)::inotify_rm_watch(inotify_.get(), watch_);
-        watch_ = wd;
+        const auto watch = change_watch::look_at(path, IN_MODIFY | IN_ATTRIB);
+        if (!watch) return watch.error();
+        if (watch_ >= 0 && watch_ != *watch) forget(watch_);
+        watch_ = *watch;
         return {};
     }
-    /// Forgets what happened so far; true if something did.
-    bool drain() noexcept {
-        alignas(inotify_event) char events[4096];
-        bool some = false;
-        while (::read(inotify_.get(), events, sizeof events) > 0) some = true;
-        return some;
-    }
-    void close() noexcept { inotify_.reset(); }
 
 private:
-    unique_fd inotify_;
     int watch_ = -1;
 };
 
@@ -69,7 +58,7 @@ public:
             return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
         }
         if (c.failed) return c.failed;
-        if (!c.find()) {
+        if (!c.find(false)) {
             c.ready.lower();
             return errc::would_block;
         }
@@ -83,9 +72,10 @@ public:
         core& c = *core_;
         if (c.borrowed)
             return c.failed ? result<void>() : wait_for(c.watch.descriptor(), POLLIN, until);
-        while (!c.failed && !c.find()) {
+        while (!c.failed && !c.find(true)) {
             c.ready.lower();
-            if (auto r = wait_for(c.watch.descriptor(), POLLIN, until); !r) return r;
+            if (auto r = c.watch.take(until); !r) return r;
+            c.heard();
         }
         return {};
     }
@@ -194,25 +184,36 @@ private:
             return watch.look_at(log.now().get());
         }
 
-        /// True if there is something to say.
-        bool find() {
-            bool looked = false;  // since everything that inotify knew was taken from it
+        /// What inotify knew was taken from it.
+        void heard() noexcept {
+            armed = false;
+            heard_at = log.reads();
+        }
+        /// True if there is something to say. `waits`: if not, inotify is asked next.
+        bool find(bool waits) {
+            bool looked = false;
             while (!has_message && !verdict) {
-                if (armed && !watch.drain()) return false;
-                looked = looked || armed;
-                armed = false;
+                // What came since the file was read, inotify knows.
+                armed = armed || (!end_due && log.exhausted() && log.reads() > heard_at);
+                if (armed) {
+                    if (waits || !watch.take(expired)) return false;
+                    heard();
+                    looked = true;
+                }
                 const auto tail = known_tail();
                 const auto r = log.next(head, message);
                 if (log.turns() != watched) {
                     if (auto w = watch_file(); !w) return give_up(w.error(), "watching ");
                     looked = false;
+                    heard_at = unheard;
                 }
                 if (r == store::next_record::found) {
                     take();
                 } else if (r == store::next_record::failed) {
                     return give_up(last_error(), "reading ");
                 } else if (!looked) {
-                    (void)watch.drain();
+                    (void)watch.take(expired);
+                    heard();
                     looked = true;
                 } else if (!at_end(r, tail)) {
                     return armed = !verdict, static_cast<bool>(verdict);
@@ -298,6 +299,7 @@ private:
             if (failed) return failed;
             if (auto r = log.open_first(why); !r) return r;
             has_message = end_due = armed = false;
+            heard_at = unheard;
             verdict = error_code();
             bool found = false;
             for (std::uint64_t at = log.position(); !found; at = log.position()) {
@@ -314,7 +316,7 @@ private:
         }
         void shut() noexcept {
             ready.reset();
-            watch.close();
+            watch.reset();
             log.close();
             ends.leave();
             bell.reset();
@@ -336,8 +338,11 @@ private:
         store::record_header head{};      // of the message that comes next …
         store::record_header received{};  // … and of the last one
         bytes message;
+        static constexpr auto unheard = std::numeric_limits<std::uint64_t>::max();
+
         std::uint64_t watched = 0;
-        std::uint64_t told = 0;  // the receiver's place, as path.ends has it from here
+        std::uint64_t heard_at = unheard;  // log.reads() when inotify knew nothing
+        std::uint64_t told = 0;            // the receiver's place, as path.ends has it from here
         std::uint32_t ended = 0;
         error_code verdict, failed;
         bool has_message = false;

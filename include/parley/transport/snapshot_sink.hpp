@@ -89,8 +89,8 @@ public:
     result<void> flush(time_point) {
         core& c = *core_;
         if (!c.pending) return {};
-        const int e = store::write_snapshot(c.files, c.path, c.type, c.sequence + 1, c.value,
-                                            c.plan.mode, c.plan.durable);
+        const int e = store::write_snapshot(c.files, c.path, c.next, c.type, c.sequence + 1,
+                                            c.value, c.plan.mode, c.plan.durable);
         if (e != 0) {
             return c.why.fail(from_errno(e),
                               explain("replacing " + c.path + " (its old value stays)", e));
@@ -146,7 +146,12 @@ public:
 private:
     struct core final : fork_sensitive {
         core(std::string p, const message_type& t, const snapshot_plan& o, uri a)
-            : path(std::move(p)), type(t), plan(o), address(std::move(a)), room(t.alignment) {}
+            : path(std::move(p)),
+              next(path + ".next"),
+              type(t),
+              plan(o),
+              address(std::move(a)),
+              room(t.alignment) {}
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
 
@@ -188,7 +193,7 @@ private:
         }
 
         store::real_files files;
-        std::string path;
+        std::string path, next;
         message_type type;
         snapshot_plan plan;
         uri address;

@@ -2,10 +2,9 @@
 // The receiving end of a snapshot, which sees the last value.
 #pragma once
 
+#include <parley/detail/changes.hpp>
 #include <parley/transport/snapshot_sink.hpp>
 #include <parley/transport/stream_source.hpp>
-
-#include <sys/inotify.h>
 
 #include <memory>
 #include <string>
@@ -27,7 +26,7 @@ public:
             return c.why.fail(errc::out_of_resources, "one borrow at a time: the last one is open");
         }
         if (c.failed) return c.failed;
-        if (!c.find()) {
+        if (!c.find(false)) {
             c.ready.lower();
             return errc::would_block;
         }
@@ -37,10 +36,11 @@ public:
     }
     result<void> wait(time_point until) {
         core& c = *core_;
-        if (c.borrowed) return wait_for(c.inotify.get(), POLLIN, until);
-        while (!c.failed && !c.find()) {
+        if (c.borrowed) return wait_for(c.renames.descriptor(), POLLIN, until);
+        while (!c.failed && !c.find(true)) {
             c.ready.lower();
-            if (auto r = wait_for(c.inotify.get(), POLLIN, until); !r) return r;
+            if (auto r = c.await_rename(until); !r) return r;
+            c.renamed = true;
         }
         return {};
     }
@@ -48,7 +48,7 @@ public:
         core& c = *core_;
         if (c.failed) return c.failed;
         if (c.ready.made()) return c.ready.get();
-        auto fd = c.ready.add(c.inotify.get(), EPOLLIN);
+        auto fd = c.ready.add(c.renames.descriptor(), EPOLLIN);
         if (fd && (c.found || !c.armed)) (void)c.ready.raise();
         return fd;
     }
@@ -90,38 +90,36 @@ private:
         void in_forked_child() noexcept override { shut(); }
 
         result<void> open(diagnostics& words) {
-            inotify.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
             const std::string directory = store::directory_of(path);
-            if (!inotify ||
-                ::inotify_add_watch(inotify.get(), directory.c_str(), IN_MOVED_TO) < 0) {
-                return words.fail(last_error(), explain("watching " + directory, errno));
+            if (auto r = renames.look_at(directory.c_str(), IN_MOVED_TO); !r) {
+                return words.fail(r.error(), explain("watching " + directory, errno));
             }
             // A value of another type, or none of ours, is refused here and now.
-            if (find() && verdict) {
+            if (find(false) && verdict) {
                 words = why;
                 return verdict;
             }
             return {};
         }
-        /// True if there is a value that was not received, or an error to tell.
-        bool find() {
+        /// True if there is a value that was not received, or an error to tell. `waits`: if not,
+        /// the next rename is awaited.
+        bool find(bool waits) {
             if (found) return true;
-            if (armed && !renamed()) return false;
-            (void)renamed();  // what is looked at now is not older than this
+            if (armed && !std::exchange(renamed, false) && (waits || !await_rename(expired))) {
+                return false;
+            }
             armed = true;
             found = look();
             if (found) (void)ready.raise();
             return found;
         }
         bool look() {
-            unique_fd f;
-            const int e = files.open(path, false, f);
-            if (e == ENOENT) return false;
-            if (e != 0) {
-                failed = verdict = why.fail(from_errno(e), explain("opening " + path, e));
-                return true;
-            }
-            return read(f);
+            // What is no file cannot be read, or is no snapshot.
+            unique_fd f(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+            if (f) return read(f);
+            if (errno == ENOENT) return false;
+            failed = verdict = why.fail(last_error(), explain("opening " + path, errno));
+            return true;
         }
         bool read(unique_fd& f) {
             store::snapshot_header h;
@@ -149,24 +147,19 @@ private:
             }
             return true;
         }
-        /// Takes all that inotify knows; true if our name was among it.
-        bool renamed() noexcept {
-            alignas(inotify_event) char events[8192];
-            bool ours = false;
-            for (ssize_t n; (n = ::read(inotify.get(), events, sizeof events)) > 0;) {
-                for (ssize_t at = 0; at < n;) {
-                    inotify_event e;
-                    std::memcpy(&e, events + at, sizeof e);
-                    ours |= (e.mask & IN_Q_OVERFLOW) != 0 ||
-                            (e.len > 0 && name == events + at + sizeof e);
-                    at += static_cast<ssize_t>(sizeof e + e.len);
-                }
+        /// Waits until our name is given to another file.
+        result<void> await_rename(time_point until) noexcept {
+            for (bool ours = false; !ours;) {
+                auto r = renames.take(until, [&](const inotify_event& e, std::string_view moved) {
+                    ours |= (e.mask & IN_Q_OVERFLOW) != 0 || moved == name;
+                });
+                if (!r) return r;
             }
-            return ours;
+            return {};
         }
         void shut() noexcept {
             ready.reset();
-            inotify.reset();
+            renames.reset();
             failed = errc::closed;
         }
 
@@ -178,13 +171,14 @@ private:
         diagnostics why;
         value_room room;
         readiness ready;
-        unique_fd inotify;
+        change_watch renames;
         store::snapshot_header seen{};
         bytes value;
         std::uint64_t skipped = 0;
         error_code verdict, failed;
         bool found = false;
-        bool armed = false;  // it was looked at, and inotify knew of nothing since
+        bool armed = false;    // it was looked at: only a rename brings another one
+        bool renamed = false;  // one was told of since
         bool borrowed = false;
     };
 

@@ -226,7 +226,8 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
             crash_files files;
             std::vector<std::size_t> done{0};
             for (std::size_t i = 1; i <= 3; ++i) {
-                REQUIRE(store::write_snapshot(files, path, type, i, content(i, n), {}, true) == 0);
+                REQUIRE(store::write_snapshot(files, path, path + ".next", type, i, content(i, n),
+                                              {}, true) == 0);
                 done.push_back(files.calls());
             }
             for (std::size_t calls = 0; calls <= files.calls(); ++calls) {
@@ -242,8 +243,8 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
                         REQUIRE((old || value == content(last + 1, n)));
                     }
                     // A sender goes on in it, whatever the last one left beside it.
-                    REQUIRE(store::write_snapshot(after, path, type, 9, content(9, n), {}, true) ==
-                            0);
+                    REQUIRE(store::write_snapshot(after, path, path + ".next", type, 9,
+                                                  content(9, n), {}, true) == 0);
                     REQUIRE(value_in(after, value));
                     REQUIRE(value == content(9, n));
                 });
