@@ -27,6 +27,7 @@
 #include <boost/interprocess/ipc/message_queue.hpp>
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 
 #include <atomic>
@@ -161,7 +162,7 @@ public:
         foreign_ = foreign;
     }
 
-    int send(const std::byte* from, std::size_t n, std::uint32_t priority) noexcept {
+    int send(const std::byte* from, std::size_t n, std::uint32_t priority, bool) noexcept {
         if (const int e = lock_.try_lock()) return e;
         const int e = put(from, n, priority);
         const bool awaited = foreign_ && head_->m_blocked_receivers != 0;

@@ -147,6 +147,7 @@ class datagram_socket : public polled_queue {
 public:
     using record = datagram_record;
     static constexpr bool lossy = true;
+    static constexpr bool says_full = false;
     /// The longest datagram of IPv4: 64 KiB less its headers.
     static constexpr std::size_t bytes_max = 65507;
 
@@ -175,7 +176,8 @@ public:
 
     /// What the network sent back concerns an earlier datagram, which is lost; the kernel tells it
     /// once, in place of this call.
-    [[gnu::always_inline]] int send(const std::byte* at, std::size_t n, std::uint32_t) noexcept {
+    [[gnu::always_inline]] int send(const std::byte* at, std::size_t n, std::uint32_t,
+                                    bool) noexcept {
         if (::send(fd_.get(), at, n, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) [[likely]]
             return 0;
         return send_again(at, n);

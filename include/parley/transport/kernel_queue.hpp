@@ -23,9 +23,9 @@
 #include <parley/base/bytes.hpp>
 #include <parley/base/limits.hpp>
 #include <parley/base/type.hpp>
+#include <parley/detail/atomics.hpp>
 #include <parley/detail/posix.hpp>
 
-#include <sched.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -198,17 +198,18 @@ struct queue_options {
     std::uint32_t end_rank = 0;  ///< of the end record: nothing of this sender comes after it
 };
 
-/// Waiting for a queue that wakes nobody: looks, then sleeps of at most 1 ms between two looks.
+/// Waiting for a queue that wakes nobody: looks about as long as a wake-up would take, then sleeps
+/// of at most 1 ms between two looks. It yields to nobody: who else runs here would have its slice.
 class queue_patience {
 public:
     /// timed_out once `until` passed.
     result<void> pause(time_point until) noexcept {
-        constexpr int looks_before_sleep = 20;
+        constexpr int looks_before_sleep = 30;
         if (until == expired) return errc::timed_out;
         const auto now = clock::now();
         if (now >= until) return errc::timed_out;
         if (looks_++ < looks_before_sleep) {
-            ::sched_yield();
+            for (int i = 0; i < 32; ++i) std_atomics::pause();
         } else {
             (void)poll_until(nullptr, 0, until - now < next_ ? until : now + next_);
             next_ = std::min<duration>(next_ * 2, std::chrono::milliseconds(1));
@@ -235,6 +236,7 @@ class kernel_queue {
 public:
     using record = queue_record;
     static constexpr bool lossy = false;
+    static constexpr bool says_full = true;
 
     [[nodiscard]] std::size_t message_bytes_max(bool framed) const noexcept {
         return self().record_bytes_max() - (framed ? record::header_bytes : 0);

@@ -10,6 +10,7 @@
 #include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -18,9 +19,11 @@ inline namespace v1 {
 namespace detail {
 
 /// `Queue` has what stands in kernel_queue, and: prefix_bytes, pollable, descriptor(),
-/// record_bytes_max(), send(record, n, rank), has_room(n), wait_for_room(patience, until),
-/// failure(errno, why), too_large(), close(); and room_descriptor(), if descriptor() does not tell
-/// of room. An error of a lossy one concerns one message; any other ends the sink.
+/// record_bytes_max(), send(record, n, rank, may_block), has_room(n), wait_for_room(patience,
+/// until), failure(errno, why), too_large(), close(); and room_descriptor(), if descriptor() does
+/// not tell of room. send blocks at most where it may; says_full: it refuses what finds no room,
+/// so nobody need ask has_room before. An error of a lossy one concerns one message; any other ends
+/// the sink.
 template <class Queue>
 class queue_sink {
     struct core;
@@ -71,13 +74,32 @@ public:
         c.pending_bytes = c.header + l.bytes().size();
         if (c.options.framed) [[likely]]
             c.write_header(record::kind::message);
-        const int e = c.queue.send(c.at, c.pending_bytes, c.options.rank);
+        const int e = c.queue.send(c.at, c.pending_bytes, c.options.rank, false);
         if (e != 0) [[unlikely]]
             return c.not_sent(e);
         c.head.advance();
         c.idle = true;
         return {};
     }
+
+    /// Puts a message into the queue, or nothing of it, without asking first whether there is room.
+    [[gnu::always_inline]] result<void> send_from(bytes m,
+                                                  time_point until) requires(Queue::says_full) {
+        core& c = *core_;
+        if (!c.idle || m.size() > c.message_bytes_max) [[unlikely]] {
+            if (auto r = c.prepare(m.size()); !r) return r;
+        }
+        std::memcpy(c.at + c.header, m.data(), m.size());
+        c.pending_bytes = c.header + m.size();
+        if (c.options.framed) [[likely]]
+            c.write_header(record::kind::message);
+        const int e = c.queue.send(c.at, c.pending_bytes, c.options.rank, until == never);
+        if (e != 0) [[unlikely]]
+            return c.not_taken(e, m.size());
+        c.head.advance();
+        return {};
+    }
+    static constexpr bool straight = Queue::says_full;  ///< also what is small: see send_from
 
     /// Pushes a message that found no room when it was committed.
     [[gnu::always_inline]] result<void> flush(time_point until) {
@@ -129,7 +151,8 @@ public:
             std::byte* const at = bytes + Queue::prefix_bytes;
             end.write(at);
             typename Queue::patience p;
-            while (const int e = c.queue.send(at, record::header_bytes, c.options.end_rank)) {
+            while (const int e =
+                       c.queue.send(at, record::header_bytes, c.options.end_rank, false)) {
                 if (e != EAGAIN && Queue::lossy) break;  // a lost one, as others may be
                 if (e != EAGAIN) return c.fail(e);
                 if (auto r = c.queue.wait_for_room(p, until); !r) return r;
@@ -192,7 +215,7 @@ private:
         }
         result<void> push() {
             if (!pending) return {};
-            const int e = queue.send(at, pending_bytes, options.rank);
+            const int e = queue.send(at, pending_bytes, options.rank, false);
             if (e == EAGAIN) return errc::would_block;
             if (e != 0) return fail(e);
             pending = false;
@@ -204,6 +227,13 @@ private:
             if (e != EAGAIN) return fail(e);
             pending = true;
             return {};
+        }
+        /// The message of send_from found no room, or is refused.
+        [[gnu::noinline]] result<void> not_taken(int e, std::size_t n) {
+            if (head.trailer != 0) introduced = false;
+            if (e != EAGAIN) return fail(e);
+            wanted = header + n;
+            return errc::would_block;
         }
         [[gnu::noinline]] result<void> flush_rest(time_point until) {
             if (failed) return failed;
@@ -238,7 +268,7 @@ private:
             if (!options.framed) return;
             pending_bytes = record::header_bytes;
             write_header(record::kind::hello);
-            (void)queue.send(at, pending_bytes, options.rank);
+            (void)queue.send(at, pending_bytes, options.rank, false);
             introduced = false;
         }
         error_code fail(int number) {

@@ -13,20 +13,22 @@
 // begin with 20 digits of nanoseconds, and those of one sender grow, so their order is its order.
 #pragma once
 
+#include <parley/detail/changes.hpp>
 #include <parley/store/files.hpp>
 #include <parley/transport/kernel_queue.hpp>
 
 #include <dirent.h>
-#include <sys/inotify.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace parley {
@@ -53,8 +55,9 @@ public:
                 std::memcpy(&length, raw + at + 16, sizeof length);  // d_reclen
                 const char* text = raw + at + 19;                    // d_name
                 if (text[0] != '.') {
-                    names_.emplace_back();
-                    std::snprintf(names_.back().data(), names_.back().size(), "%s", text);
+                    const std::size_t most = std::tuple_size_v<name> - 1;
+                    const std::size_t bytes = std::min(std::strlen(text), most);
+                    std::memcpy(names_.emplace_back().data(), text, bytes);
                 }
                 at += length;
             }
@@ -88,6 +91,7 @@ class maildir_queue : public kernel_queue<maildir_queue> {
 public:
     static constexpr std::size_t prefix_bytes = 0;
     static constexpr bool pollable = true;
+    static constexpr bool says_full = false;
     struct patience {};
 
     maildir_queue(maildir_plan plan, bool receives) : plan_(std::move(plan)), receives_(receives) {}
@@ -113,27 +117,30 @@ public:
         store::real_files fs;
         errno = store::open_or_create(fs, ends, plan_.mode, places_);
         if (errno != 0) return no(ends, why);
-        inotify_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
         const std::uint32_t what = receives_ ? IN_CREATE | IN_MOVED_TO : IN_DELETE | IN_MOVED_FROM;
         const std::string box = plan_.path + "/new";
-        if (!inotify_ || ::inotify_add_watch(inotify_.get(), box.c_str(), what) < 0) {
-            return no("watching " + box, why);
-        }
+        if (!changes_.look_at(box.c_str(), what)) return no("watching " + box, why);
         return receives_ ? settle(why) : result<void>();
     }
     void set_place(std::uint32_t place) noexcept { place_ = place; }
 
     [[nodiscard]] int places() const noexcept { return places_.get(); }
-    [[nodiscard]] int descriptor() const noexcept { return inotify_.get(); }
+    [[nodiscard]] int descriptor() const noexcept { return changes_.descriptor(); }
     [[nodiscard]] std::size_t record_bytes_max() const noexcept { return plan_.record_bytes_max; }
     [[nodiscard]] std::string too_large() const { return "?message_bytes_max= decides"; }
 
     /// Never full for who knows there is room: another sender may have taken the last place.
-    int send(std::byte* to, std::size_t n, std::uint32_t) noexcept {
-        char name[64];
+    int send(std::byte* to, std::size_t n, std::uint32_t, bool) noexcept {
         stamp_ = std::max(store::wall_time(), stamp_ + 1);
-        std::snprintf(name, sizeof name, "%020llu.%u.%u", static_cast<unsigned long long>(stamp_),
-                      place_, ++count_);
+        char name[64] = "00000000000000000000.";
+        char* at = name + 20;
+        for (std::uint64_t left = stamp_; left > 0; left /= 10) {
+            *--at = static_cast<char>('0' + left % 10);
+        }
+        char* const end = name + sizeof name - 1;
+        at = std::to_chars(name + 21, end, place_).ptr;
+        *at++ = '.';
+        *std::to_chars(at, end, ++count_).ptr = '\0';
         unique_fd f(::openat(new_.get(), ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
         const bool named = !f;
         char temporary[80];
@@ -156,7 +163,7 @@ public:
         while (plan_.messages != 0 && credit_ == 0) {
             if (!names_.read(new_.get())) return true;  // the send says so
             credit_ = plan_.messages - std::min(plan_.messages, names_.size());
-            if (credit_ == 0 && !drain()) {
+            if (credit_ == 0 && !changes_.take(expired)) {
                 room_.lower();
                 return false;
             }
@@ -167,23 +174,26 @@ public:
     /// Readable while there is room.
     result<int> room_descriptor() {
         if (room_.made()) return room_.get();
-        auto fd = room_.add(inotify_.get(), EPOLLIN);
+        auto fd = room_.add(descriptor(), EPOLLIN);
         if (fd) (void)has_room(0);
         return fd;
     }
     result<void> wait_for_room(patience&, time_point until) noexcept {
-        return wait_for(inotify_.get(), POLLIN, until);
+        return wait_for(descriptor(), POLLIN, until);
     }
 
-    ssize_t receive(std::byte* to, std::size_t n, std::uint32_t&, bool) {
+    ssize_t receive(std::byte* to, std::size_t n, std::uint32_t&, bool may_block) {
         for (;;) {
             while (!names_.empty()) {
                 const auto got = claim(names_.front(), to, n);
                 names_.pop();
                 if (got >= 0 || errno != ENOENT) return got;  // else another receiver has it
             }
+            // What came since the directory was read, inotify knows.
+            if (listed_ && !changes_.take(may_block ? never : expired)) return errno = EAGAIN, -1;
+            listed_ = false;
             if (!names_.read(new_.get())) return -1;
-            if (names_.empty() && !drain()) return errno = EAGAIN, -1;
+            listed_ = true;
         }
     }
     /// Whether names were read ahead, of which inotify knows no more.
@@ -193,7 +203,7 @@ public:
         return !names_.empty();
     }
     result<void> wait_for_message(patience&, time_point until) noexcept {
-        return wait_for(inotify_.get(), POLLIN, until);
+        return wait_for(descriptor(), POLLIN, until);
     }
 
     error_code failure(int number, std::string what, diagnostics& why) {
@@ -206,7 +216,8 @@ public:
     }
     void close() noexcept {
         room_.reset();
-        for (auto* fd : {&new_, &cur_, &places_, &inotify_}) fd->reset();
+        changes_.reset();
+        for (auto* fd : {&new_, &cur_, &places_}) fd->reset();
     }
 
 private:
@@ -215,12 +226,6 @@ private:
 
     static error_code no(const std::string& what, diagnostics& why) {
         return why.fail(from_errno(errno), explain("mail directory: " + what, errno));
-    }
-    bool drain() noexcept {
-        alignas(inotify_event) char events[4096];
-        bool some = false;
-        while (::read(inotify_.get(), events, sizeof events) > 0) some = true;
-        return some;
     }
     int give_name(int fd, const char* temporary, const char* name) noexcept {
         if (temporary != nullptr) {
@@ -265,32 +270,45 @@ private:
         return how == F_OFD_SETLK || l.l_type == F_UNLCK;
     }
 
+    bool mark_seen(const char* mine, const char* name) noexcept {
+        char seen[320];
+        std::snprintf(seen, sizeof seen, "%s:2,S", name);
+        return ::renameat(cur_.get(), mine, cur_.get(), seen) == 0;
+    }
+    static char* put(char* to, std::string_view text) noexcept {
+        return std::copy(text.begin(), text.end(), to);
+    }
     /// The message of this name; -1 and ENOENT if another receiver was faster. It counts as
     /// received when it is unlinked, or marked as seen: before it is handed out.
     ssize_t claim(const char* name, std::byte* to, std::size_t n) noexcept {
-        char mine[320], seen[320];
-        std::snprintf(mine, sizeof mine, "%s:parley.%u", name, place_);
-        std::snprintf(seen, sizeof seen, "%s:2,S", name);
+        char mine[320];
+        char* const end = put(put(mine, name), claimed);
+        *std::to_chars(end, end + 10, place_).ptr = '\0';
         if (::renameat(new_.get(), name, cur_.get(), mine) != 0) return -1;
         unique_fd f(::openat(cur_.get(), mine, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-        struct stat s {};
-        if (!f || ::fstat(f.get(), &s) != 0) return -1;
-        const bool fits = S_ISREG(s.st_mode) && s.st_size <= static_cast<off_t>(n);
+        if (!f) return -1;
+        const auto got = retried([&] { return ::pread(f.get(), to, n, 0); });
+        bool fits = true;
+        if (got < 0 || got == static_cast<ssize_t>(n)) {  // no file, or there may be more
+            const int number = errno;
+            struct stat s {};
+            if (::fstat(f.get(), &s) != 0) return -1;
+            fits = S_ISREG(s.st_mode) && s.st_size <= static_cast<off_t>(n);
+            if (fits && got < 0) return errno = number, -1;
+        }
         if (!fits) std::snprintf(too_long_, sizeof too_long_, "%.255s", name);
         const bool kept = plan_.keep || !fits;
-        const auto got = fits ? retried([&] { return ::pread(f.get(), to, n, 0); }) : 0;
-        if (got < 0) return -1;
-        const int done =
-            kept ? ::renameat(cur_.get(), mine, cur_.get(), seen) : ::unlinkat(cur_.get(), mine, 0);
-        if (done != 0) return -1;
+        if (kept ? !mark_seen(mine, name) : ::unlinkat(cur_.get(), mine, 0) != 0) return -1;
         return fits ? got : (errno = EMSGSIZE, -1);
     }
 
     maildir_plan plan_;
     bool receives_;
-    unique_fd new_, cur_, places_, inotify_;
+    unique_fd new_, cur_, places_;
+    change_watch changes_;
     readiness room_;
     name_list names_;
+    bool listed_ = false;  // `names_` is of now, as far as `changes_` does not say otherwise
     std::uint64_t stamp_ = 0;
     std::size_t credit_ = 0;
     std::uint32_t place_ = 0, count_ = 0;

@@ -36,9 +36,10 @@ public:
                "?message_bytes=, at most what /proc/sys/fs/mqueue/msgsize_max says";
     }
 
-    int send(const std::byte* at, std::size_t n, std::uint32_t priority) noexcept {
+    int send(const std::byte* at, std::size_t n, std::uint32_t priority, bool may_block) noexcept {
         const auto* text = reinterpret_cast<const char*>(at);
-        if (retried([&] { return ::mq_timedsend(fd_.get(), text, n, priority, &long_ago); }) == 0) {
+        const timespec* until = may_block ? nullptr : &long_ago;
+        if (retried([&] { return ::mq_timedsend(fd_.get(), text, n, priority, until); }) == 0) {
             if (free_ > 0) --free_;
             return 0;
         }

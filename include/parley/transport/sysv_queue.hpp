@@ -51,10 +51,11 @@ public:
                "raise with sysctl kernel.msgmax=, and the queue's ?capacity_bytes=";
     }
 
-    int send(std::byte* at, std::size_t n, std::uint32_t type) noexcept {
+    int send(std::byte* at, std::size_t n, std::uint32_t type, bool may_block) noexcept {
         const long first = type;
         std::memcpy(at - prefix_bytes, &first, sizeof first);
-        if (retried([&] { return ::msgsnd(id_, at - prefix_bytes, n, IPC_NOWAIT); }) == 0) {
+        const int flags = may_block ? 0 : IPC_NOWAIT;
+        if (retried([&] { return ::msgsnd(id_, at - prefix_bytes, n, flags); }) == 0) {
             free_bytes_ -= std::min(n, free_bytes_);
             if (free_messages_ > 0) --free_messages_;
             return 0;
