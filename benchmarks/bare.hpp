@@ -4,18 +4,16 @@
 #pragma once
 
 #include <fcntl.h>
-#include <mqueue.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
-#include <sys/ipc.h>
 #include <sys/mman.h>
-#include <sys/msg.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -25,15 +23,18 @@
 
 namespace bare {
 
-/// A ring of slots in shared memory: each side keeps a copy of the other's index and publishes its
-/// own after each message ("cached peer index, publish each").
+/// A ring of slots in shared memory, or in a mapped file: each side keeps a copy of the other's
+/// index and publishes its own after each message ("cached peer index, publish each").
 template <class Message>
 class ring {
 public:
-    ring() {
+    explicit ring(int file = -1) {
+        const int how = file >= 0 ? 0 : MAP_ANONYMOUS;
+        if (file >= 0 && ::posix_fallocate(file, 0, sizeof(memory)) != 0) std::abort();
         void* at = ::mmap(nullptr, sizeof(memory), PROT_READ | PROT_WRITE,
-                          MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+                          MAP_SHARED | MAP_POPULATE | how, file, 0);
         if (at == MAP_FAILED) std::abort();
+        if (file >= 0) ::close(file);
         m_ = new (at) memory;
     }
     ring(ring&& other) noexcept : m_(other.m_) { other.m_ = nullptr; }
@@ -58,7 +59,7 @@ private:
     static constexpr std::size_t bytes = sizeof(Message) <= 1024    ? 256 << 10
                                          : sizeof(Message) <= 65536 ? 1 << 20
                                                                     : 4 << 20;
-    static constexpr std::size_t slots = bytes / sizeof(Message);
+    static constexpr std::size_t slots = std::bit_floor(bytes / sizeof(Message));
     struct memory {
         alignas(64) std::atomic<std::uint64_t> tail{0};
         alignas(64) std::atomic<std::uint64_t> head{0};
@@ -144,6 +145,34 @@ private:
     std::uint64_t head_ = 0, tail_seen_ = 0;
 };
 
+/// Binds a socket to a free port of the loopback address.
+inline sockaddr_in bound(int fd) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t n = sizeof at;
+    if (::bind(fd, reinterpret_cast<sockaddr*>(&at), n) != 0 ||
+        ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &n) != 0) {
+        std::abort();
+    }
+    return at;
+}
+/// Both ends of a TCP connection: fd[0] was accepted, fd[1] connected.
+inline int connect_tcp(int* fd) {
+    const int door = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const sockaddr_in at = bound(door);
+    fd[1] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int on = 1;
+    if (::listen(door, 1) != 0 ||
+        ::connect(fd[1], reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
+        ::setsockopt(fd[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
+        return -1;
+    }
+    fd[0] = ::accept4(door, nullptr, nullptr, SOCK_CLOEXEC);
+    ::close(door);
+    return fd[0] < 0 ? -1 : 0;
+}
+
 /// Two descriptors and blocking calls; streams are read until the message is whole.
 template <class Message>
 class descriptors {
@@ -210,31 +239,6 @@ private:
         ::unlink(path.c_str());
         return ::fcntl(fd[0], F_SETFL, 0);
     }
-    static sockaddr_in bound(int fd) {
-        sockaddr_in at{};
-        at.sin_family = AF_INET;
-        at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t n = sizeof at;
-        if (::bind(fd, reinterpret_cast<sockaddr*>(&at), n) != 0 ||
-            ::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &n) != 0) {
-            std::abort();
-        }
-        return at;
-    }
-    static int connect_tcp(int* fd) {
-        const int door = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        const sockaddr_in at = bound(door);
-        fd[1] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        const int on = 1;
-        if (::listen(door, 1) != 0 ||
-            ::connect(fd[1], reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 ||
-            ::setsockopt(fd[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
-            return -1;
-        }
-        fd[0] = ::accept4(door, nullptr, nullptr, SOCK_CLOEXEC);
-        ::close(door);
-        return fd[0] < 0 ? -1 : 0;
-    }
     static int connect_udp(int* fd) {
         fd[0] = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         const sockaddr_in at = bound(fd[0]);
@@ -244,64 +248,6 @@ private:
 
     kind kind_;
     int in_, out_;
-};
-
-/// A POSIX queue of the system's default shape, and blocking calls.
-template <class Message>
-class posix_queue {
-public:
-    posix_queue() {
-        const std::string name = "/bare-" + std::to_string(::getpid());
-        queue_ = ::mq_open(name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600, nullptr);
-        mq_attr is{};
-        if (queue_ == -1 || ::mq_unlink(name.c_str()) != 0 || ::mq_getattr(queue_, &is) != 0 ||
-            is.mq_msgsize > static_cast<long>(sizeof room_)) {
-            std::abort();
-        }
-    }
-    posix_queue(const posix_queue&) = delete;
-    posix_queue& operator=(const posix_queue&) = delete;
-    ~posix_queue() { ::mq_close(queue_); }
-
-    void send(const Message& v) {
-        if (::mq_send(queue_, reinterpret_cast<const char*>(&v), sizeof v, 0) != 0) std::abort();
-    }
-    void receive(Message& v) {
-        if (::mq_receive(queue_, room_, sizeof room_, nullptr) != sizeof v) std::abort();
-        std::memcpy(static_cast<void*>(&v), room_, sizeof v);
-    }
-
-private:
-    mqd_t queue_;
-    char room_[65536];
-};
-
-/// A System V queue, and blocking calls.
-template <class Message>
-class sysv_queue {
-public:
-    sysv_queue() : queue_(::msgget(IPC_PRIVATE, IPC_CREAT | 0600)) {
-        if (queue_ == -1) std::abort();
-    }
-    sysv_queue(const sysv_queue&) = delete;
-    sysv_queue& operator=(const sysv_queue&) = delete;
-    ~sysv_queue() { ::msgctl(queue_, IPC_RMID, nullptr); }
-
-    void send(const Message& v) {
-        std::memcpy(room_.message, &v, sizeof v);
-        if (::msgsnd(queue_, &room_, sizeof v, 0) != 0) std::abort();
-    }
-    void receive(Message& v) {
-        if (::msgrcv(queue_, &room_, sizeof v, 0, 0) != sizeof v) std::abort();
-        std::memcpy(static_cast<void*>(&v), room_.message, sizeof v);
-    }
-
-private:
-    int queue_;
-    struct {
-        long type = 1;
-        char message[sizeof(Message)];
-    } room_;
 };
 
 }  // namespace bare

@@ -3,6 +3,11 @@
 // interleaved: round trips and one-way rates. README.md says how each number is made.
 
 #include "bare.hpp"
+#include "bare_files.hpp"
+#include "bare_queues.hpp"
+#if BENCH_WITH_TLS
+#include "bare_tls.hpp"
+#endif
 #include "harness.hpp"
 #include "named.hpp"
 
@@ -32,6 +37,8 @@ struct settings {
     bool json = false;
     std::string_view only;
     std::size_t size = 0;
+
+    [[nodiscard]] bool wants(std::string_view name) const { return only.empty() || only == name; }
 };
 
 /// A one-way connection as the runs use it, whatever it is made of.
@@ -216,71 +223,121 @@ void compare(const settings& s, const char* name, MakeOurs ours, MakeBare bare,
         });
 }
 
-/// Those whose ends find each other by a name. What datagrams cost is their round trip: one way
-/// they are lost where they come faster than they are taken.
+template <std::size_t N, class MakeAddress>
+auto by_name(MakeAddress address) {
+    using way = bench::by_name<payload<N>, std::invoke_result_t<MakeAddress>>;
+    return [address] { return std::make_unique<way>(address()); };
+}
+template <class Bare>
+std::unique_ptr<Bare> by_hand() {
+    return std::make_unique<Bare>();
+}
+/// In memory: a disk would be measured, and one that is shared.
+std::string fresh_path() { return "/dev/shm/" + bench::fresh_name(); }
+
+/// Between hosts. What datagrams cost is their round trip: one way they are lost where they come
+/// faster than they are taken.
 template <std::size_t N>
-void named_backends(const settings& s) {
-    const auto wanted = [&](std::string_view name) { return s.only.empty() || s.only == name; };
-    using bench::fresh_name;
-    const auto by_name = [](auto address) {
-        using way = bench::by_name<payload<N>, std::invoke_result_t<decltype(address)>>;
-        return [address] { return std::make_unique<way>(address()); };
-    };
+void network_backends(const settings& s) {
     using fds = bare::descriptors<payload<N>>;
-    const auto by_hand = [](typename fds::kind k) {
-        return [k] { return std::make_unique<fds>(k); };
-    };
-    if (wanted("fifo")) {
-        compare<N>(s, "fifo", by_name([] { return parley::fifo("/tmp/" + fresh_name()); }),
-                   by_hand(fds::kind::fifo));
+    if (s.wants("tcp")) {
+        compare<N>(s, "tcp", by_name<N>([] { return parley::tcp("127.0.0.1:0"); }),
+                   [] { return std::make_unique<fds>(fds::kind::tcp); });
     }
-    if (wanted("tcp")) {
-        compare<N>(s, "tcp", by_name([] { return parley::tcp("127.0.0.1:0"); }),
-                   by_hand(fds::kind::tcp));
+#if BENCH_WITH_TLS
+    if (s.wants("tls")) {
+        const auto at = [] {
+            return parley::tls("127.0.0.1:0", bare::certificate::usual().options());
+        };
+        compare<N>(s, "tls", by_name<N>(at), by_hand<bare::tls_connection<payload<N>>>);
     }
+#endif
     if constexpr (N <= 1024) {
-        if (wanted("udp")) {
+        if (s.wants("udp")) {
             const auto at = [] { return parley::udp("127.0.0.1:0", parley::at_most_once{}); };
-            compare<N>(s, "udp", by_name(at), by_hand(fds::kind::udp), false);
+            compare<N>(
+                s, "udp", by_name<N>(at), [] { return std::make_unique<fds>(fds::kind::udp); },
+                false);
         }
-        if (wanted("mq")) {
-            compare<N>(s, "mq", by_name([] { return parley::mq(fresh_name()); }),
-                       [] { return std::make_unique<bare::posix_queue<payload<N>>>(); });
-        }
-        if (wanted("sysv")) {
-            compare<N>(s, "sysv", by_name([] { return parley::sysv(fresh_name()); }),
-                       [] { return std::make_unique<bare::sysv_queue<payload<N>>>(); });
-        }
+    }
+}
+
+/// Queues, which take messages of some KiB at most.
+template <std::size_t N>
+void queue_backends(const settings& s) {
+    using bench::fresh_name;
+    if (s.wants("mq")) {
+        compare<N>(s, "mq", by_name<N>([] { return parley::mq(fresh_name()); }),
+                   by_hand<bare::posix_queue<payload<N>>>);
+    }
+    if (s.wants("sysv")) {
+        compare<N>(s, "sysv", by_name<N>([] { return parley::sysv(fresh_name()); }),
+                   by_hand<bare::sysv_queue<payload<N>>>);
+    }
+    if (s.wants("boost_mq")) {
+        compare<N>(s, "boost_mq", by_name<N>([] { return parley::boost_mq(fresh_name()); }),
+                   by_hand<bare::boost_queue<payload<N>>>);
+    }
+    if (s.wants("signals")) {
+        compare<N>(s, "signals", by_name<N>([] { return parley::signals(fresh_name()); }),
+                   by_hand<bare::signal_queue<payload<N>>>);
+    }
+}
+
+/// What is stored in files, where processes see it, not where a loss of power leaves it. Of the
+/// last value only round trips are timed: one way it skips.
+template <std::size_t N>
+void file_backends(const settings& s) {
+    if (s.wants("mmap")) {
+        const auto at = [] { return parley::mmap(fresh_path(), {.wait = parley::waiting::spin}); };
+        compare<N>(s, "mmap", by_name<N>(at), by_hand<bare::mapped_ring<payload<N>>>);
+    }
+    if (s.wants("file")) {
+        compare<N>(s, "file", by_name<N>([] { return parley::file(fresh_path()); }),
+                   by_hand<bare::append_log<payload<N>>>);
+    }
+    if (s.wants("snapshot")) {
+        const auto at = [] {
+            return parley::snapshot(fresh_path(), {.await = parley::level::visible});
+        };
+        compare<N>(s, "snapshot", by_name<N>(at), by_hand<bare::replaced_value<payload<N>>>, false);
+    }
+    if (s.wants("maildir")) {
+        compare<N>(s, "maildir", by_name<N>([] { return parley::maildir(fresh_path()); }),
+                   by_hand<bare::mail_directory<payload<N>>>);
     }
 }
 
 template <std::size_t N>
 void all_backends(const settings& s) {
-    const auto wanted = [&](std::string_view name) { return s.only.empty() || s.only == name; };
     const auto parley_over = [](const auto& at) {
         return [at] {
             return std::make_unique<through_parley<N, std::remove_cvref_t<decltype(at)>>>(at);
         };
     };
     using fds = bare::descriptors<payload<N>>;
-    const auto by_hand = [](typename fds::kind k) {
-        return [k] { return std::make_unique<fds>(k); };
-    };
-    if (wanted("shm")) {
+    const auto over = [](typename fds::kind k) { return [k] { return std::make_unique<fds>(k); }; };
+    if (s.wants("shm")) {
         compare<N>(s, "shm", parley_over(parley::shm({.wait = parley::waiting::spin})),
                    [] { return std::make_unique<bare::ring<payload<N>>>(); });
     }
     const auto uds = [&](const char* name, parley::uds::kind type, typename fds::kind k) {
-        if (!wanted(name)) return;
-        compare<N>(s, name, parley_over(parley::uds({.type = type})), by_hand(k));
+        if (!s.wants(name)) return;
+        compare<N>(s, name, parley_over(parley::uds({.type = type})), over(k));
     };
     uds("stream", parley::uds::kind::stream, fds::kind::stream);
     uds("seqpacket", parley::uds::kind::seqpacket, fds::kind::seqpacket);
     uds("datagram", parley::uds::kind::datagram, fds::kind::datagram);
-    if (wanted("pipe")) {
-        compare<N>(s, "pipe", parley_over(parley::pipe{}), by_hand(fds::kind::pipe));
+    if (s.wants("pipe")) {
+        compare<N>(s, "pipe", parley_over(parley::pipe{}), over(fds::kind::pipe));
     }
-    named_backends<N>(s);
+    if (s.wants("fifo")) {
+        compare<N>(s, "fifo", by_name<N>([] { return parley::fifo(fresh_path()); }),
+                   over(fds::kind::fifo));
+    }
+    network_backends<N>(s);
+    if constexpr (N <= 1024) queue_backends<N>(s);
+    file_backends<N>(s);
 }
 
 }  // namespace

@@ -52,10 +52,13 @@ public:
         out_.emplace(parley::open_sender<T>(there).value());
     }
 
+    /// The first message needs both sides at once.
+    static constexpr bool shakes_hands = Address::scheme == "tls";
+
 private:
     struct meeting {
         std::atomic<bool> receiver_is_there{false};
-        char address[200] = {};  // with the port that the kernel chose
+        char address[512] = {};  // with the port that the kernel chose
     };
 
     Address at_;
