@@ -34,7 +34,7 @@ while [ $# -gt 0 ]; do
 done
 
 packages='cmake g++ ninja-build libboost1.81-dev libfmt-dev libssl-dev openssl catch2 libcli11-dev
-pkgconf'
+pkgconf e2fsprogs'
 case $preset-$compiler in
     tidy-*) packages="$packages clang-14 clang-tidy-14" ;;
     *-clang*-14 | *-clang++) packages="$packages clang-14 libclang-rt-14-dev" ;;

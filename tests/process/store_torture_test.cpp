@@ -8,6 +8,7 @@
 
 #include "support/catch.hpp"
 #include "support/process.hpp"
+#include "support/tortured.hpp"
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
@@ -15,10 +16,7 @@
 #include <parley/channel.hpp>
 #include <parley/drive/blocking.hpp>
 
-#include <sys/mman.h>
 #include <sys/prctl.h>
-
-#include <cstring>
 
 using namespace parley_test;
 using namespace std::chrono_literals;
@@ -26,42 +24,6 @@ using parley::diagnostics;
 using parley::errc;
 
 namespace {
-
-constexpr parley::message_type type{0x7071, "tortured", 8};
-
-/// What the processes of a torture tell each other, whatever kills them.
-struct board {
-    std::uint64_t begun;     // messages that a sender began to send, ever
-    std::uint64_t sent;      // messages whose send succeeded
-    std::uint64_t received;  // messages that a receiver has seen
-    std::uint64_t wrong;
-};
-class shared_board {
-public:
-    shared_board()
-        : at_(static_cast<board*>(::mmap(nullptr, sizeof(board), PROT_READ | PROT_WRITE,
-                                         MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {}
-    shared_board(const shared_board&) = delete;
-    shared_board& operator=(const shared_board&) = delete;
-    ~shared_board() { ::munmap(at_, sizeof(board)); }
-    board* operator->() const noexcept { return at_; }
-
-private:
-    board* at_;
-};
-
-std::size_t length_of(std::uint64_t i) { return 8 + i * 2654435761U % (i % 50 == 0 ? 9000 : 200); }
-void fill(parley::mutable_bytes to, std::uint64_t i) {
-    parley::store_le(to.data(), i);
-    for (std::size_t k = 8; k < to.size(); ++k) to[k] = static_cast<std::byte>(i * 31 + k);
-}
-bool holds(parley::bytes b, std::uint64_t i) {
-    if (b.size() != length_of(i) || parley::load_le<std::uint64_t>(b.data()) != i) return false;
-    for (std::size_t k = 8; k < b.size(); ++k) {
-        if (b[k] != static_cast<std::byte>(i * 31 + k)) return false;
-    }
-    return true;
-}
 
 /// Ends this process by SIGKILL after so many calls of pass(): a point in the code, not in time.
 struct mine {
@@ -75,7 +37,7 @@ struct mine {
 template <class Address>
 int send_on(const Address& at, const shared_board& b, mine m) {
     diagnostics why;
-    auto out = at.open_sink({type, parley::never, &why});
+    auto out = at.open_sink({tortured_type, parley::never, &why});
     if (!out) return 3;
     m.pass();
     for (;;) {
@@ -107,7 +69,7 @@ bool fits(const shared_board& b, parley::bytes m) {
 template <class Address>
 int receive_on(const Address& at, const shared_board& b, mine m) {
     diagnostics why;
-    auto in = at.open_source({type, parley::never, &why});
+    auto in = at.open_source({tortured_type, parley::never, &why});
     if (!in) return 3;
     for (;;) {
         m.pass();
@@ -153,7 +115,7 @@ void torture(const Address& at, unsigned lives) {
         CHECK(status == 128 + SIGKILL);
         REQUIRE(b->wrong == 0);
         diagnostics why;
-        auto in = at.open_source({type, parley::expired, &why});
+        auto in = at.open_source({tortured_type, parley::expired, &why});
         INFO("life " << life << ": " << why.text());
         REQUIRE(in);
         bool first = true;
@@ -217,7 +179,7 @@ TEST_CASE("torture: a snapshot is whole after every SIGKILL of its sender, and g
         }
         CHECK(sender.wait() == 128 + SIGKILL);
         diagnostics why;
-        auto in = at.open_source({type, parley::expired, &why});
+        auto in = at.open_source({tortured_type, parley::expired, &why});
         INFO("life " << life << ": " << why.text());
         REQUIRE(in);
         const auto v = in->try_receive();
