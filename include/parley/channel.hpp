@@ -6,7 +6,9 @@
 #include <parley/codec/any_message.hpp>
 #include <parley/codec/codec.hpp>
 #include <parley/detail/later.hpp>
+#include <parley/drive/batch.hpp>
 #include <parley/drive/blocking.hpp>
+#include <parley/drive/held.hpp>
 #include <parley/transport/any.hpp>
 #include <parley/transport/transport.hpp>
 
@@ -14,74 +16,11 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <utility>
 
 namespace parley {
 inline namespace v1 {
-
-/// A message under construction, in the memory that travels: fill it, then `send(std::move(it))`.
-/// Dropped, it was never there. `T` is trivially copyable; its members hold whatever the memory
-/// held before, so fill them all.
-template <class T, sink S>
-class loaned {
-public:
-    explicit loaned(typename S::loan l) noexcept : loan_(std::move(l)) {}
-
-    [[nodiscard]] T* operator->() const noexcept { return get(); }
-    [[nodiscard]] T& operator*() const noexcept { return *get(); }
-    [[nodiscard]] T* get() const noexcept {
-        return std::launder(reinterpret_cast<T*>(loan_.bytes().data()));
-    }
-    [[nodiscard]] typename S::loan release() && noexcept { return std::move(loan_); }
-
-private:
-    typename S::loan loan_;
-};
-
-/// Bytes under construction, for channels of bytes; `shrink(n)` keeps the first n.
-template <sink S>
-class loaned_bytes {
-public:
-    explicit loaned_bytes(typename S::loan l) noexcept : loan_(std::move(l)) {}
-
-    [[nodiscard]] mutable_bytes bytes() const noexcept { return loan_.bytes(); }
-    void shrink(std::size_t n) noexcept { loan_.shrink(n); }
-    [[nodiscard]] typename S::loan release() && noexcept { return std::move(loan_); }
-
-private:
-    typename S::loan loan_;
-};
-
-/// A received message, looked at where it lies and let go when this is destroyed. What it points
-/// to (also a string_view or span inside a T) lives exactly as long. It belongs to the thread of
-/// its receiver and must not outlive it. Over shared memory the writer can still change it: a
-/// hostile one may do so after the check, so copy first what must not move.
-template <class T, source S>
-class borrowed {
-public:
-    borrowed(typename S::view v, const T* in_place) noexcept
-        : view_(std::move(v)), in_place_(in_place) {}
-
-    [[nodiscard]] const T* operator->() const noexcept { return in_place_; }
-    [[nodiscard]] const T& operator*() const noexcept { return *in_place_; }
-
-private:
-    typename S::view view_;
-    const T* in_place_;
-};
-
-template <class T, source S>
-requires(!codec<T>::in_place) class borrowed<T, S> {
-public:
-    borrowed(typename S::view v, T value) : view_(std::move(v)), value_(std::move(value)) {}
-
-    [[nodiscard]] const T* operator->() const noexcept { return &value_; }
-    [[nodiscard]] const T& operator*() const noexcept { return value_; }
-
-private:
-    typename S::view view_;
-    T value_;
-};
 
 /// The sending end of a channel of T.
 ///
@@ -119,6 +58,18 @@ public:
         return drive::commit(sink_, std::move(*l), d);
     }
     [[nodiscard]] result<void> try_send(const T& value) { return send(value, expired); }
+
+    /// Sends all of `values`, in order, as one send does each. Where memory is shared those for
+    /// which there is room appear at once, and elsewhere they travel together. How many were sent:
+    /// all, unless the deadline passed or something went wrong, which the next call then says; an
+    /// error only if none was.
+    [[nodiscard]] result<std::size_t> send_many(std::span<const T> values, deadline d = never) {
+        if constexpr (batching_sink<sink_type> && codec<T>::in_place) {
+            return drive::send_many(sink_, std::as_bytes(values), sizeof(T), d);
+        } else {
+            return drive::send_each(sink_, values, d);
+        }
+    }
 
     /// Room for one T in the memory that travels.
     [[nodiscard]] result<loaned<T, sink_type>> loan(
@@ -188,6 +139,8 @@ public:
     explicit receiver(source_type s) noexcept : source_(std::move(s)) {}
 
     [[nodiscard]] result<T> receive(deadline d = never) requires(!codec<T>::borrows) {
+        if (put_off_) [[unlikely]]
+            return std::exchange(put_off_, error_code());
         auto m = drive::receive(source_, d);
         if (!m) return m.error();
         return codec<T>::decode(m->bytes());
@@ -209,8 +162,29 @@ public:
         return receive_slowly(into, d);
     }
 
+    /// The next messages into `into`, as many as are there and fit: waits for the first only. How
+    /// many; what ended them is said by the next call. Of a channel in shared memory they are in
+    /// hand until the next call, as in a `lost()` of who comes after.
+    [[nodiscard]] result<std::size_t> receive_many(std::span<T> into, deadline d = never) requires(
+        !codec<T>::borrows) {
+        if (into.empty()) return std::size_t{0};
+        if constexpr (batching_source<source_type> && codec<T>::in_place &&
+                      requires { requires codec<T>::any_bytes; }) {
+            if (const std::size_t n =
+                    source_.receive_many_into(std::as_writable_bytes(into), sizeof(T));
+                n != 0)
+                return n;
+            if (auto r = receive_slowly(into.front(), d); !r) return r.error();
+            return std::size_t{1};
+        } else {
+            return drive::receive_each(source_, into, put_off_, d);
+        }
+    }
+
     /// The next message where it lies: nothing is copied. At most limits().borrows_max at once.
     [[nodiscard]] result<borrowed_type> borrow(deadline d = never) {
+        if (put_off_) [[unlikely]]
+            return std::exchange(put_off_, error_code());
         auto m = drive::receive(source_, d);
         if (!m) return m.error();
         return look_at(std::move(*m));
@@ -224,7 +198,8 @@ public:
     [[nodiscard]] result<int> pollable() { return source_.pollable(); }
     /// How many senders died so far without closing.
     [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
-    /// How many messages of its senders never came; 0 where none can be lost.
+    /// How many messages of its senders never came: what receivers before this one had in hand when
+    /// they were killed (shm), or what the way lost (udp); 0 where neither can be.
     [[nodiscard]] std::uint64_t lost() const {
         if constexpr (counting_source<source_type>) {
             return source_.lost();
@@ -271,6 +246,7 @@ public:
 private:
     /// Kept out of the way of a message that can be had at once.
     [[gnu::noinline]] result<void> receive_slowly(T& into, deadline d) {
+        if (put_off_) return std::exchange(put_off_, error_code());
         auto m = drive::receive(source_, d);
         if (!m) return m.error();
         if constexpr (requires { requires codec<T>::any_bytes; }) {
@@ -297,6 +273,7 @@ private:
 
     source_type source_;
     std::unique_ptr<aligned_room> scratch_;
+    error_code put_off_;  // what ended the last batch
 };
 
 /// Opens the sending end at `at`, waiting for the receiver until the deadline.

@@ -50,6 +50,8 @@ constexpr manner manners[] = {
     {"long loans", 1500, false, false},
     {"long copies, spinning", 1500, true, false, parley::waiting::spin_then_park},
 };
+/// Those of readers that have successors: messages of one length are taken three at a time.
+constexpr manner batches = {"batches", 12, true, false};
 constexpr std::uint64_t count = 8;
 
 shm place(const std::string& name, const manner& m) {
@@ -162,7 +164,7 @@ public:
     shared_number(const shared_number&) = delete;
     shared_number& operator=(const shared_number&) = delete;
     ~shared_number() { ::munmap(at_, sizeof(std::uint64_t)); }
-    void add() noexcept { detail::std_atomics::fetch_add(*at_, std::uint64_t{1}, order); }
+    void add(std::uint64_t n = 1) const noexcept { detail::std_atomics::fetch_add(*at_, n, order); }
     [[nodiscard]] std::uint64_t get() const noexcept {
         return detail::std_atomics::load(*at_, order);
     }
@@ -189,7 +191,7 @@ bool kill_a_writer(Source& in, const shm& at, const manner& m, std::uint64_t k, 
     const auto write_all = [&](auto out, char who) {
         for (std::uint64_t i = 0; i < count; ++i) {
             if (!send_in(m, out, text_of(m, who, i))) return 3;
-            if (who == 'A') const_cast<shared_number&>(committed).add();
+            if (who == 'A') committed.add();
         }
         return out.close(parley::never) ? 0 : 4;
     };
@@ -231,7 +233,7 @@ bool kill_a_reader(const shm& at, const manner& m, std::uint64_t k, parley::rand
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         killing_atomics::kill_after(k);
         auto in = open_killed_source(at);
-        const_cast<shared_number&>(opened).add();
+        opened.add();
         for (std::uint64_t i = 0; i < count;) {
             std::string room(text_of(m, 'A', i).size(), '\0');
             const parley::mutable_bytes into(reinterpret_cast<std::byte*>(room.data()),
@@ -250,7 +252,7 @@ bool kill_a_reader(const shm& at, const manner& m, std::uint64_t k, parley::rand
             }
             if (!came) continue;
             if (room != text_of(m, 'A', i)) return 4;
-            const_cast<shared_number&>(taken).add();
+            taken.add();
             ++i;
         }
         return in.close(parley::never) ? 0 : 5;
@@ -283,6 +285,149 @@ bool kill_a_reader(const shm& at, const manner& m, std::uint64_t k, parley::rand
     auto out = sink_at(at);
     REQUIRE(send(out, "next"));
     REQUIRE(receive(in).value() == "next");
+    REQUIRE(in.close(parley::never));
+    REQUIRE(leftovers(at.name).empty());
+    return end != 0;
+}
+
+/// The file under the name; 0: there is none.
+ino_t inode_of(const shm& at) {
+    struct stat s {};
+    return ::stat(at.file().path().c_str(), &s) == 0 ? s.st_ino : 0;
+}
+
+/// What three readers, of which two are killed, and two writers know of each other.
+struct succession {
+    shared_number handed, lost, file, sent[2], told[2], unread[2], writers, writers_over;
+
+    /// Sends all, or says how many nobody received.
+    int write(const shm& at, const manner& m, std::size_t who) const {
+        auto out = sink_at(at);
+        writers.add();
+        for (std::uint64_t i = 0; i < count; ++i) {
+            const auto r = send_in(m, out, text_of(m, static_cast<char>('A' + who), i));
+            if (r) {
+                sent[who].add();
+                continue;
+            }
+            if (r.error() != errc::peer_lost) return 3;
+            told[who].add();
+            unread[who].add(out.undelivered());
+            break;
+        }
+        const bool good = static_cast<bool>(out.close(parley::never));
+        writers_over.add();
+        return good ? 0 : 4;
+    }
+    /// Receives until both writers are gone. Each call's messages are in hand until the next call.
+    int read(const shm& at, const manner& m, std::uint64_t dies_after) const {
+        killing_atomics::kill_after(dies_after);
+        auto in = open_killed_source(at);
+        for (;;) {
+            std::byte room[3 * 12];
+            if (&m == &batches) {
+                const auto n = in.receive_many_into({room, sizeof room}, 12);
+                handed.add(n);
+                if (n != 0) continue;
+            } else if (m.copies) {
+                const auto placed = in.receive_into({room, 12}, parley::never);
+                if (placed && *placed == parley::placement::placed) {
+                    handed.add();
+                    continue;
+                }
+            }
+            const bool last = writers_over.get() == 2;
+            const auto v = in.try_receive();
+            if (v) handed.add();
+            if (v || v.error() == errc::closed || v.error() == errc::peer_lost) continue;
+            if (v.error() != errc::would_block) return 5;
+            if (last) {
+                lost.add(in.lost());
+                file.add(inode_of(at));
+                return in.close(parley::never) ? 0 : 6;
+            }
+            (void)in.wait(parley::clock::now() + 5ms);
+        }
+    }
+};
+
+/// What the last reader received of each: whole messages, one after the other.
+struct inheritance {
+    const manner& how;
+    std::optional<std::uint64_t> first[2] = {};
+    std::uint64_t next[2] = {};
+    std::string wrong = {};
+
+    void take(std::string_view text) {
+        const std::size_t who = text.empty() ? 2 : static_cast<std::size_t>(text[0] - 'A');
+        if (who > 1) return void(wrong = "of nobody: " + std::string(text));
+        if (!first[who]) next[who] = *(first[who] = static_cast<std::uint64_t>(text[1] - '0'));
+        if (text != text_of(how, text[0], next[who]++)) wrong = std::string(text);
+    }
+};
+
+/// A reader is killed after a few of its writes, its successor after its k-th; then a third one
+/// takes what is left. Nothing comes twice, and lost() is what they had in hand.
+bool kill_two_readers(const shm& at, const manner& m, std::uint64_t k, parley::random& r) {
+    const succession all;
+    child one([&] {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        return all.read(at, m, 1 + r.below(16));
+    });
+    child writers[] = {child([&] {
+                           ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+                           return all.write(at, m, 0);
+                       }),
+                       child([&] {
+                           ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+                           return all.write(at, m, 1);
+                       })};
+    REQUIRE(one.wait() == 128 + SIGKILL);
+    const auto file = inode_of(at);
+    child two([&] {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        return all.read(at, m, k);
+    });
+    if (k == 0) kill_at_some_moment(two, r, 2000);
+    const int end = two.wait();
+    INFO(m.name << ", k = " << k << ": " << end);
+    REQUIRE((end == 0 || end == 128 + SIGKILL));
+    // Now and then the writers have time to give up.
+    const bool patient = all.writers.get() == 2 && r.below(3) == 0;
+    for (auto& w : writers) {
+        if (patient) REQUIRE(w.wait() == 0);
+    }
+    auto in = source_at(at);
+    const bool same_file = file != 0 && file == (end == 0 ? all.file.get() : inode_of(at));
+    inheritance found{m};
+    for (bool more = true; more;) {
+        more = !writers[0].is_over() || !writers[1].is_over();
+        for (;;) {
+            const auto v = in.try_receive();
+            if (!v && v.error() == errc::would_block) break;
+            if (v) found.take(parley::as_text(v->bytes()));
+        }
+        if (more) (void)in.wait(parley::clock::now() + 5ms);
+    }
+    REQUIRE(found.wrong.empty());
+    for (auto& w : writers) REQUIRE(w.wait() == 0);
+    std::uint64_t least = 0, most = 0;  // handed out to the two
+    for (std::size_t who = 0; who < 2; ++who) {
+        const bool told = all.told[who].get() != 0;
+        REQUIRE((told ? !found.first[who] : !found.first[who] || found.next[who] == count));
+        // The last one sent may be committed although that was told to nobody.
+        const auto sent = all.sent[who].get(), unread = all.unread[who].get();
+        const auto first = found.first[who].value_or(count);
+        least += !told ? first : sent > unread ? sent - unread : 0;
+        most += !told ? first : sent + 1 - unread;
+    }
+    // Who ended in good order removed the segment: then the third one has begun anew.
+    const auto lost = end == 0 ? all.lost.get() : in.lost();
+    INFO("taken " << least << ", handed out " << all.handed.get() << ", lost " << lost);
+    REQUIRE(all.handed.get() <= most);
+    // When all writers have given up the last one removes the name, and nobody succeeds.
+    if (same_file) REQUIRE(all.handed.get() + lost >= least);
+    REQUIRE(lost <= (&m == &batches ? 6U : 2U));
     REQUIRE(in.close(parley::never));
     REQUIRE(leftovers(at.name).empty());
     return end != 0;
@@ -334,6 +479,19 @@ TEST_CASE("shm: a reader killed after any of its writes leaves a writer that kno
         return kill_a_reader(place(path, m), m, k, r);
     });
     CHECK(leftovers(path).empty());
+}
+
+TEST_CASE("shm: a killed reader's successor goes on after what was in hand, and knows how much") {
+    const unique_name name("heirs");
+    rounds_of("shm: killed readers with successors", 60,
+              [&](std::uint64_t k, const manner& m, parley::random& r) {
+                  return kill_two_readers(place(name.text(), m), m, k, r);
+              });
+    rounds_of("shm: killed readers of batches", 30,
+              [&](std::uint64_t k, const manner&, parley::random& r) {
+                  return kill_two_readers(place(name.text(), batches), batches, k, r);
+              });
+    CHECK(leftovers(name.text()).empty());
 }
 
 TEST_CASE("shm: whoever is killed after any system call of opening and closing hinders nobody") {

@@ -51,6 +51,8 @@ public:
         return at_;
     }
 
+    [[nodiscard]] bool has_passed() noexcept { return at() != never && clock::now() >= at(); }
+
 private:
     static constexpr time_point relative_mark = expired + duration(1);
 

@@ -107,6 +107,8 @@ template <source S>
             m = r.error();
         } else {
             m = s.try_receive();
+            // A source that is called for nothing again and again, by whom it cannot trust.
+            if (!m && m.error() == errc::would_block && d.has_passed()) m = errc::timed_out;
         }
     }
 }

@@ -52,9 +52,11 @@ public:
         if (static_cast<int>(to.number) < SIGRTMIN || static_cast<int>(to.number) > SIGRTMAX) {
             return false;
         }
-        if (!peer_ || n.lane != peer_name_.lane || n.claim != peer_name_.claim) {
+        if (!peer_ || to.pid != peer_pid_ || n.lane != peer_name_.lane ||
+            n.claim != peer_name_.claim) {
             peer_ = pidfd_vouched_for(to.pid, [&] { return is_locked(to.file, to.lock); });
             peer_name_ = n;
+            peer_pid_ = to.pid;
         }
         return peer_ && ::syscall(SYS_pidfd_send_signal, peer_.get(), static_cast<int>(to.number),
                                   nullptr, 0) == 0;
@@ -77,6 +79,7 @@ private:
     unique_fd descriptor_;
     unique_fd peer_;  // whom it rang last
     name peer_name_;
+    std::uint32_t peer_pid_ = 0;
 };
 
 }  // namespace detail

@@ -2,6 +2,7 @@
 // Looking at segments without taking part: who owns them, who writes, what was left behind.
 #pragma once
 
+#include <parley/shm/creator.hpp>
 #include <parley/shm/segment.hpp>
 
 #include <dirent.h>

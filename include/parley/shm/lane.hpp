@@ -12,6 +12,7 @@
 #include <parley/shm/distance.hpp>
 #include <parley/shm/doorbell.hpp>
 #include <parley/shm/layout.hpp>
+#include <parley/shm/succession.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,8 +31,8 @@ public:
                 const shm_layout::reader_state& reader, shm_layout::lane_page& own) noexcept
         : shape_(s), ring_(ring), cursor_(&cursor), reader_(&reader), progress_(&own.progress) {
         // Relaxed: whoever found the lane free has acquired what the reader did before.
-        tail_ = Atomics::load(cursor.head, std::memory_order_relaxed);
-        tail_ -= (tail_ - s.first()) & (s.alignment - 1);  // a reader that lies is not our death
+        // A reader that lies is not our death.
+        tail_ = s.place(Atomics::load(cursor.head, std::memory_order_relaxed));
         head_ = hinted_ = tail_;
         Atomics::store(progress_->written, tail_, std::memory_order_relaxed);
         Atomics::store(commit_at(tail_), std::uint64_t{0}, std::memory_order_relaxed);
@@ -64,6 +65,28 @@ public:
                          shm_layout::commit_word(shm_layout::record::message, m.size()));
         return true;
     }
+    /// As many of the messages in `m`, `each` bytes long, as there is room for; they appear at
+    /// once, since the first one's word is written last. How many.
+    [[nodiscard]] std::size_t copy_in_many(bytes m, std::size_t each,
+                                           std::uint64_t& asleep) noexcept {
+        const auto stride = shape_.stride(each);
+        const std::size_t wanted = m.size() / each;
+        std::size_t n = room_for(stride);
+        if (n < wanted) {
+            look_at_head();
+            n = room_for(stride);
+        }
+        if (n > wanted) n = wanted;
+        if (n == 0) return 0;
+        const auto word = shm_layout::commit_word(shm_layout::record::message, each);
+        auto at = tail_;
+        for (std::size_t i = 0; i < n; ++i, at += stride) {
+            Atomics::write(ring_ + index(at) + 8, m.data() + i * each, each);
+            if (i != 0) Atomics::store(commit_at(at), word, std::memory_order_relaxed);
+        }
+        asleep = publish(commit_at(tail_), commit_at(at), at, word);
+        return n;
+    }
     /// The last word of a writer in good order; there is always room for it.
     [[nodiscard]] std::uint64_t commit_end() noexcept {
         return publish(shm_layout::record::end, 0);
@@ -81,11 +104,13 @@ public:
     [[nodiscard]] std::uint64_t tail() const noexcept { return tail_; }
     [[nodiscard]] std::uint64_t head_seen() const noexcept { return head_; }
 
-    /// Committed messages that the reader has not let go of: counted along the ring.
+    /// Committed messages that the reader has not taken: counted along the ring.
     [[nodiscard]] std::uint64_t unread() noexcept {
         look_at_head();
+        const auto taken =
+            succession<Atomics>::position(Atomics::load(cursor_->taken, std::memory_order_relaxed));
         std::uint64_t n = 0;
-        for (auto p = head_; p < tail_; ++n) {
+        for (auto p = is_ours(taken) ? taken : head_; p < tail_; ++n) {
             const auto length =
                 static_cast<std::uint32_t>(Atomics::load(commit_at(p), std::memory_order_relaxed));
             p += shape_.stride(length);
@@ -103,11 +128,18 @@ private:
     [[nodiscard]] bool has_room(std::size_t n) const noexcept {
         return tail_ + shape_.stride(n) + shape_.reserve() <= head_ + shape_.capacity;
     }
+    [[nodiscard]] std::size_t room_for(std::size_t stride) const noexcept {
+        const auto left = head_ + shape_.capacity - tail_;
+        return left < shape_.reserve() ? 0 : (left - shape_.reserve()) / stride;
+    }
     void look_at_head() noexcept {
         // Acquire pairs with the reader's store: its reads of the old messages are over.
         const auto h = Atomics::load(cursor_->head, std::memory_order_seq_cst);
-        const bool aligned = ((h - shape_.first()) & (shape_.alignment - 1)) == 0;
-        if (h > head_ && h <= tail_ && aligned) head_ = h;  // anything else is a reader that lies
+        if (is_ours(h)) head_ = h;
+    }
+    /// Whether a reader may be there that was at head_: any other one lies.
+    [[nodiscard]] bool is_ours(std::uint64_t position) const noexcept {
+        return position > head_ && position <= tail_ && position == shape_.place(position);
     }
     [[nodiscard]] std::uint64_t publish(shm_layout::record k, std::size_t n) noexcept {
         const auto next = tail_ + shape_.stride(n);
@@ -150,7 +182,8 @@ public:
           ring_(ring),
           cursor_(&cursor),
           writer_(&writer),
-          next_(Atomics::load(cursor.head, std::memory_order_relaxed)) {}
+          // Whoever holds a memfd may write there as well.
+          next_(s.place(Atomics::load(cursor.head, std::memory_order_relaxed))) {}
 
     /// What lies at the reader's position.
     struct item {
@@ -158,12 +191,11 @@ public:
         bytes payload;  // of a message, until release()
     };
 
-    /// Takes the next message or end record. A broken lane stays broken, alone.
+    /// Takes the next message, or finds the end. An end stays where it is, so that a successor
+    /// finds it too, and a broken lane stays broken, alone.
     [[nodiscard]] item take() noexcept {
         if (distance_.is_due(next_)) [[unlikely]]
-            distance_.keep(next_, [] {
-                for (int i = 0; i < 32; ++i) Atomics::pause();
-            });
+            keep_distance();
         // Acquire pairs with publish(): the payload is there.
         const auto word = Atomics::load(commit_at(next_), std::memory_order_acquire);
         const auto length = static_cast<std::size_t>(word & 0xffffffffU);
@@ -171,11 +203,12 @@ public:
         if (word == shm_layout::commit_word(shm_layout::record::message, length)) [[likely]] {
             if (length > message_bytes_max_) return {taken::broken, {}};
             next_ += shape_.stride(length);
+            ++lent_;
+            say_taken(succession<Atomics>::one);
             return {taken::message, payload};
         }
         if (word == 0) return {taken::nothing, {}};
         if (word != shm_layout::commit_word(shm_layout::record::end, 0)) return {taken::broken, {}};
-        next_ += shape_.stride(0);
         return {taken::end, {}};
     }
     /// The next message into memory of its length. False: take() tells what else there is.
@@ -189,17 +222,50 @@ public:
         next_ += shape_.stride(n);
         return true;
     }
+    /// As many messages as there are into memory for whole ones, each as long as that. How many.
+    [[nodiscard]] std::size_t take_many_into(mutable_bytes into, std::size_t each) noexcept {
+        if (each > message_bytes_max_) return 0;
+        if (distance_.is_due(next_)) [[unlikely]]
+            keep_distance();
+        const auto word = shm_layout::commit_word(shm_layout::record::message, each);
+        const auto stride = shape_.stride(each);
+        std::size_t n = 0;
+        auto at = next_;
+        // A writer that lies may fill the whole ring with words.
+        for (const auto last = next_ + shape_.capacity - stride; at <= last; ++n, at += stride) {
+            if ((n + 1) * each > into.size()) break;
+            if (Atomics::load(commit_at(at), std::memory_order_acquire) != word) break;
+            Atomics::read(into.data() + n * each, ring_ + index(at) + 8, each);
+        }
+        if (n == 0) return 0;
+        settle();
+        next_ = at;
+        say_batch(n);
+        return n;
+    }
+    /// The receiver was called again, so nothing of this lane is in hand that was given back.
+    void settle() noexcept {
+        if (head_ != next_) return;
+        if (Atomics::load(cursor_->taken, std::memory_order_relaxed) == head_) return;
+        Atomics::store(cursor_->taken, head_, std::memory_order_relaxed);
+    }
     /// True if take() would find something.
     [[nodiscard]] bool ready(std::memory_order order) const noexcept {
         return Atomics::load(commit_at(next_), order) != 0;
     }
     /// Gives everything taken so far back to the writer. Returns its `asleep`, if it may be to be
     /// rung.
-    std::uint64_t release() noexcept { return give_back(next_); }
+    std::uint64_t release() noexcept {
+        if (lent_ > 1) [[unlikely]]
+            say_batch(lent_);
+        lent_ = 0;
+        return give_back(next_);
+    }
     /// Gives the oldest message back while later ones are still looked at. If `payload` is not the
     /// oldest, it goes with the others.
     std::uint64_t release_oldest(bytes payload) noexcept {
         if (payload.data() != ring_ + index(head_) + 8) return 0;
+        --lent_;
         return give_back(head_ + shape_.stride(payload.size()));
     }
     /// Whether what was given back is the room that a sleeping writer waits for.
@@ -208,6 +274,19 @@ public:
     }
 
 private:
+    [[gnu::noinline]] void keep_distance() noexcept {
+        distance_.keep(next_, [] {
+            for (int i = 0; i < 32; ++i) Atomics::pause();
+        });
+    }
+    void say_taken(std::uint64_t note) noexcept {
+        Atomics::store(cursor_->taken, next_ | note, std::memory_order_relaxed);
+    }
+    /// What lies before next_ will be given back at once. The number counts as of that note.
+    void say_batch(std::uint64_t n) noexcept {
+        Atomics::store(cursor_->batch, n, std::memory_order_relaxed);
+        say_taken(succession<Atomics>::batch);
+    }
     std::uint64_t give_back(std::uint64_t position) noexcept {
         head_ = position;
         // A release: our reads are over. The writer may sleep for room.
@@ -227,6 +306,7 @@ private:
     bool enrolled_ = Atomics::enrol();
     std::uint64_t next_;          // the commit word to look at
     std::uint64_t head_ = next_;  // what the cursor says
+    std::uint64_t lent_ = 0;      // messages in between
     std::size_t message_bytes_max_ = shape_.message_bytes_max();
     distance<Atomics> distance_{shape_.capacity, next_, writer_->progress.written};
 };

@@ -5,13 +5,14 @@
 //   writable 0                 +----------------------------------------------+
 //                     | segment_header: magic, layout, type, shape   | its creator     nobody
 //   4096              +----------------------------------------------+
-//                     | reader_page: asleep, closed, signal          | the reader      the reader
-//                     |   + 64 * (1 + i): cursor of lane i           |
-//                     |   (head, released, bell)                     |
+//                     | reader_page: asleep, closed, signal, life    | the reader      the reader
+//                     |   + 64 * (1 + i): cursor of lane i (head,    |
+//                     |   released, bell, taken, batch, lost)        |
 //   12288             +----------------------------------------------+
 //                     | doorbell_page: bell, claims                  | all writers     all writers
 //   16384             +----------------------------------------------+
-//                     | lane_page 0: claims, sender, signal, asleep  | writer 0        writer 0
+//                     | lane_page 0: claims, sender, signal,         | writer 0        writer 0
+//                     |   abandoned, asleep                          |
 //                     |   + 128: how far it has written, a hint      |
 //                     |   + 192: its type: fingerprint, description  |
 //                     | lane_page 1 …                                | writer 1 …      writer 1 …
@@ -48,7 +49,7 @@ inline namespace v1 {
 namespace shm_layout {
 
 inline constexpr std::uint64_t magic = 0x31595241'50797261;  // reads "aryPARY1" in its own order
-inline constexpr std::uint32_t version = 3;
+inline constexpr std::uint32_t version = 4;
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 inline constexpr std::size_t lanes_max = 64;
@@ -69,7 +70,8 @@ enum class segment_kind : std::uint32_t {
     any,      ///< for who only looks on
 };
 
-/// Written once, before the segment can be found.
+/// Written once, before the segment can be found; but who owns it, and where that one lives, is
+/// written by each successor of a dead owner, with the owner's lock held.
 struct segment_header {
     std::uint64_t magic;
     std::uint32_t version;
@@ -90,15 +92,20 @@ struct segment_header {
 
 /// How far the reader is in one lane, and the bell by which it wakes that lane's writer.
 struct alignas(line_bytes) lane_cursor {
-    std::uint64_t head;      // everything before this position may be overwritten
-    std::uint32_t released;  // the lane is free if this equals lane_page::claims
-    std::uint32_t bell;      // futex of the writer
+    std::uint64_t head;       // everything before this position may be overwritten
+    std::uint32_t released;   // the lane is free if this equals lane_page::claims
+    std::uint32_t bell;       // futex of the writer
+    std::uint64_t taken;      // what was handed out and what is in hand: succession.hpp
+    std::uint64_t batch;      // messages of the batch in hand, if taken says so
+    std::uint64_t lost;       // messages that died in the hands of readers,
+    std::uint64_t lost_next;  // and as of when nothing is in hand: succession.hpp
 };
 
 struct alignas(line_bytes) reader_state {
     std::uint64_t asleep;  // see doorbell.hpp
     std::uint32_t closed;  // 1: the reader left in good order
     std::uint32_t signal;  // the number that wakes it; 0: a socket does
+    std::uint32_t life;    // grows when a dead reader has a successor
 };
 
 struct reader_page {
@@ -125,7 +132,8 @@ struct lane_page {
     std::uint32_t pid;
     std::uint64_t pid_namespace;
     std::uint64_t sender;
-    std::uint32_t signal;  // as the reader's
+    std::uint32_t signal;     // as the reader's
+    std::uint32_t abandoned;  // equals claims: its writer lives, and took back what lies in it
     writer_state state;
     writer_progress progress;
     std::uint64_t fingerprint;  // of the writer's message type; with what follows for who takes any
@@ -133,12 +141,16 @@ struct lane_page {
     char description[description_bytes_max];
 };
 
+static_assert(offsetof(segment_header, owner_pid) == 36 &&
+              offsetof(segment_header, net_namespace) == 48);
 static_assert(offsetof(segment_header, description_bytes) == 64);
+static_assert(offsetof(lane_cursor, taken) == 16 && offsetof(lane_cursor, lost) == 32);
 static_assert(offsetof(segment_header, kind) == 1096 && offsetof(segment_header, rule) == 1100);
 static_assert(offsetof(segment_header, description) == 68 && sizeof(segment_header) <= page_bytes);
 static_assert(offsetof(reader_page, lanes) == 64 && sizeof(lane_cursor) == 64);
 static_assert(sizeof(reader_page) <= 2 * page_bytes);
-static_assert(offsetof(reader_state, signal) == 12 && offsetof(lane_page, signal) == 24);
+static_assert(offsetof(reader_state, signal) == 12 && offsetof(reader_state, life) == 16);
+static_assert(offsetof(lane_page, signal) == 24 && offsetof(lane_page, abandoned) == 28);
 static_assert(offsetof(doorbell_page, claims) == 64 && sizeof(lane_page) <= page_bytes);
 static_assert(offsetof(lane_page, fingerprint) == 192 && offsetof(lane_page, description) == 204);
 static_assert(offsetof(lane_page, progress) == 128 && offsetof(lane_page, state) == 64 &&
@@ -186,10 +198,18 @@ struct shape {
     }
     /// Where the first commit word of a lane lies, so that its payload is aligned.
     [[nodiscard]] constexpr std::size_t first() const noexcept { return alignment - 8; }
+    /// The last place up to `position` where a commit word may lie.
+    [[nodiscard]] constexpr std::uint64_t place(std::uint64_t position) const noexcept {
+        return position - ((position - first()) & (alignment - 1));
+    }
     /// What a writer keeps free behind each message: an end record and the zero after it.
     [[nodiscard]] constexpr std::size_t reserve() const noexcept { return alignment + 8; }
     [[nodiscard]] constexpr std::size_t message_bytes_max() const noexcept {
         return ((capacity - reserve()) & ~(alignment - 1)) - 8;
+    }
+    [[nodiscard]] constexpr bool same_as(const shape& o) const noexcept {
+        return lanes == o.lanes && capacity == o.capacity && alignment == o.alignment &&
+               kind == o.kind;
     }
     [[nodiscard]] constexpr bool sane() const noexcept {
         const auto power = [](std::size_t n) { return n != 0 && (n & (n - 1)) == 0; };

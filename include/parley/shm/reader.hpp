@@ -6,11 +6,11 @@
 #include <parley/base/error.hpp>
 #include <parley/base/uri.hpp>
 #include <parley/detail/fork.hpp>
-#include <parley/detail/later.hpp>
+#include <parley/shm/adopted_lane.hpp>
 #include <parley/shm/bell.hpp>
-#include <parley/shm/lane.hpp>
 #include <parley/shm/registry.hpp>
 #include <parley/shm/segment.hpp>
+#include <parley/shm/succession.hpp>
 #include <parley/shm/waiting.hpp>
 
 #include <memory>
@@ -19,29 +19,6 @@
 namespace parley {
 inline namespace v1 {
 namespace detail {
-
-using lane_page = shm_layout::lane_page;
-using lane_cursor = shm_layout::lane_cursor;
-
-/// The name of a segment: a file to remove at the end, or something else to let go of then.
-template <class Atomics>
-struct segment_label {
-    std::string path;
-    std::shared_ptr<later<void, Atomics>> registration = nullptr;
-};
-
-/// A lane with a writer, from its claim until all it sent was let go.
-template <class Atomics>
-struct adopted_lane {
-    lane_reader<Atomics> lane;
-    const lane_page* page;
-    lane_cursor* cursor;
-    std::size_t number;
-    std::uint32_t claim;
-    std::size_t borrowed = 0;
-    bool over = false;  // ended or dead: free it once nothing is borrowed
-    unique_fd pidfd = {};
-};
 
 /// A process's hold on a segment as its reader: the lanes it drains, who came, left and died.
 template <class Atomics>
@@ -84,10 +61,40 @@ struct segment_reader final : fork_sensitive {
         doorbell = &writers_map.as<const shm_layout::doorbell_page>();
         lanes = std::make_unique<std::unique_ptr<adopted>[]>(seg.shape.lanes);
         rings = std::make_unique<later<mapping, Atomics>[]>(seg.shape.lanes);
+        if (seg.inherited) {
+            if (auto s = succeed(d); !s) return s;
+        }
         if (!seg.rung_by_signals) return {};
         const auto number = bell.claim_signal(d);
         if (!number) return close(), number.error();
-        Atomics::store(me->state.signal, *number, std::memory_order_relaxed);
+        // Release: whoever reads the number learns whose it is.
+        Atomics::store(me->state.signal, *number, std::memory_order_release);
+        return {};
+    }
+    /// Goes on where a reader that died has stopped. Past the door, and its lock is ours.
+    result<void> succeed(diagnostics& d) {
+        Atomics::store(me->state.signal, std::uint32_t{0}, std::memory_order_relaxed);
+        if (auto r = seg.sign(); !r) return d.fail(r.error(), explain("signing " + path, errno));
+        const auto life = Atomics::load(me->state.life, std::memory_order_relaxed);
+        Atomics::store(me->state.life, life + 1, std::memory_order_release);
+        // Who was in a rush goes on being published to without care: lie_down() sees to that.
+        if (Atomics::load(me->state.asleep, std::memory_order_relaxed) != rushing) self().get_up();
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            lane_cursor& cursor = me->lanes[i];
+            if (succession<Atomics>::wants_ring(cursor)) {
+                if (auto r = seg.map_ring(rings[i], i, PROT_READ, address.text(), d); !r) return r;
+            }
+            const std::byte* ring = rings[i] ? rings[i].data() : nullptr;
+            messages_lost += succession<Atomics>::take_over(cursor, seg.shape, ring);
+            std::uint32_t claim = 0;
+            if (registry::is_claimed(page_of(i), cursor, claim) &&
+                registry::is_abandoned(page_of(i), claim)) {
+                registry::free(cursor, claim);
+            }
+            ring_writer(i);
+        }
+        claims_seen = registry::announced(*doorbell, std::memory_order_relaxed) - 1;
+        unlock(seg.file.get(), door_lock);
         return {};
     }
     /// See shm_sink: the lock moves to a description of this process alone.
@@ -156,6 +163,7 @@ struct segment_reader final : fork_sensitive {
     }
     /// The next lane with a writer has its turn. False if there is none.
     bool next_turn() noexcept {
+        if (lane_now != nullptr) lane_now->lane.settle();
         awake_for += std::exchange(turn, 0);
         if (awake_for >= rush_after && enrolled) self().rush();
         const std::size_t n = seg.shape.lanes;
@@ -171,6 +179,7 @@ struct segment_reader final : fork_sensitive {
     void let_go(adopted& l, bytes payload) noexcept {
         const bool last = --l.borrowed == 0;
         const auto asleep = last ? l.lane.release() : l.lane.release_oldest(payload);
+        if (last && &l != lane_now) l.lane.settle();
         if (asleep != 0) [[unlikely]]
             wake_writer(l, asleep);
         if (l.over && last) [[unlikely]]
@@ -189,13 +198,11 @@ struct segment_reader final : fork_sensitive {
         l.over = true;
         --active;
         if (lane_now == &l) lane_now = nullptr;
-        if (l.borrowed == 0) {
-            l.lane.release();
-            free_lane(l);
-        }
+        if (l.borrowed == 0) free_lane(l);
     }
     void free_lane(adopted& l) noexcept {
         const std::size_t i = l.number;
+        l.lane.settle();
         registry::free(*l.cursor, l.claim);
         lanes[i].reset();
     }
@@ -278,6 +285,8 @@ struct segment_reader final : fork_sensitive {
 
     bool ring_lane(std::size_t i, std::uint32_t claim) noexcept {
         const lane_page& to = page_of(i);
+        // Only where that was agreed on: a number in a page is no leave to signal anybody.
+        if (!seg.rung_by_signals) return bell.ring({seg.id, static_cast<int>(i), claim}, {});
         return bell.ring({seg.id, static_cast<int>(i), claim},
                          {Atomics::load(to.signal, std::memory_order_relaxed), to.pid,
                           seg.file.get(), writer_lock(i)});
@@ -329,14 +338,14 @@ struct segment_reader final : fork_sensitive {
         const bool mine = used || forks() == forks_at_open;
         if (mine && seg.file) {
             Atomics::store(me->state.closed, std::uint32_t{1}, std::memory_order_seq_cst);
-            for (std::size_t i = 0; i < seg.shape.lanes; ++i) ring_for_good(i);
+            for (std::size_t i = 0; i < seg.shape.lanes; ++i) ring_writer(i);
             if (!path.empty()) remove_name(path, seg.file.get());
             registration.reset();
         }
         drop();
     }
     /// Wakes the writer of a lane, also of one that was never looked at.
-    void ring_for_good(std::size_t i) noexcept {
+    void ring_writer(std::size_t i) noexcept {
         const auto claim = Atomics::load(page_of(i).claims, std::memory_order_seq_cst);
         if (claim == me->lanes[i].released) return;
         (void)ring<Atomics>(page_of(i).state.asleep, me->lanes[i].bell,
@@ -371,7 +380,8 @@ struct segment_reader final : fork_sensitive {
     unsigned awake_for = 0;  // messages
     const bool enrolled = Atomics::enrol();
     std::uint32_t claims_seen = 0;
-    std::uint64_t lost = 0;
+    std::uint64_t lost = 0;           // writers
+    std::uint64_t messages_lost = 0;  // with the readers before
     std::int64_t looked_ns = 0;
     errc last_end = errc::closed;
     error_code failed;   // stays

@@ -9,7 +9,13 @@
 //     claims of the doorbell: 1 more (seq_cst)       end, or its lock fell and nothing is left:
 //     ring the reader                                  released = claims                  (release)
 //
-// `claims` belongs to the writer and `released` to the reader. Whoever dies between its claim and
+//   the reader is dead:                            a reader that takes over, past the door:
+//     pass the door of the segment                   abandoned == claims: released = claims
+//     the reader's lock is free: abandoned = claims  as if the writer were gone
+//     leave the door, say what was not received
+//
+// `claims` and `abandoned` belong to the writer and `released` to the reader. The door is a lock of
+// the kernel too (segment.hpp), held by one at a time. Whoever dies between its claim and
 // its word to the doorbell is announced by the next who finds its lane taken by nobody. The reader
 // that lies down looks at the doorbell's claims once more, as it looks for messages (doorbell.hpp).
 #pragma once
@@ -49,6 +55,12 @@ struct lane_registry {
         Atomics::fetch_add(all.claims, std::uint32_t{1}, std::memory_order_seq_cst);
     }
 
+    /// No reader that comes takes what lies in this lane. For who is past the door, and found the
+    /// reader dead.
+    static void abandon(page& own, std::uint32_t number) noexcept {
+        Atomics::store(own.abandoned, number, std::memory_order_relaxed);
+    }
+
     // --- the reader's side -----------------------------------------------------------------
     /// How often somebody announced a claim.
     [[nodiscard]] static std::uint32_t announced(const doorbell& all,
@@ -61,6 +73,9 @@ struct lane_registry {
         // Acquire pairs with claim().
         number = Atomics::load(its.claims, std::memory_order_acquire);
         return number != Atomics::load(own.released, std::memory_order_relaxed);
+    }
+    [[nodiscard]] static bool is_abandoned(const page& its, std::uint32_t number) noexcept {
+        return Atomics::load(its.abandoned, std::memory_order_relaxed) == number;
     }
     static void free(cursor& own, std::uint32_t number) noexcept {
         // Release: a new writer that sees this may overwrite the ring.

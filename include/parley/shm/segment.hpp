@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Segments: making them, finding them, taking stale ones over, and knowing who lives.
+// Segments: what they are made of, and knowing who lives. creator.hpp makes them under a name.
 //
 // Who lives: every party holds a byte-range lock of an open file description that it opened itself
 // (F_OFD_SETLK); the kernel drops it when the process dies, however it dies, and a lock needs no
 // PID namespace. Byte 0 is the reader's; 16 + 2i is the writer's of lane i. The byte after each is
-// held, on a description that a fork shares, by an end of make_channel that was not used yet. Of a
-// topic all parties share byte 0 (topic.hpp), 16 + 2i is a publisher's, 256 + 4j a subscriber's,
-// and the byte two behind it once it has a cursor in each ring.
+// held, on a description that a fork shares, by an end of make_channel that was not used yet. Byte
+// 2 is the door: who takes over from a dead reader, and a writer who gives one up. Of a topic all
+// parties share byte 0 (topic.hpp), 16 + 2i is a publisher's, 256 + 4j a subscriber's, and the byte
+// two behind it once it has a cursor in each ring.
 #pragma once
 
 #include <parley/base/error.hpp>
@@ -30,6 +31,7 @@ inline namespace v1 {
 namespace detail {
 
 inline constexpr off_t reader_lock = 0;
+inline constexpr off_t door_lock = 2;
 [[nodiscard]] constexpr off_t writer_lock(std::size_t lane) noexcept {
     return static_cast<off_t>(16 + 2 * lane);
 }
@@ -66,6 +68,14 @@ inline void unlock(int fd, off_t at) noexcept {
     l.l_len = 1;
     ::fcntl(fd, F_OFD_SETLK, &l);
 }
+/// Passes the door of a segment; unlock it soon. would_block: somebody has stood there for 50 ms.
+[[nodiscard]] inline result<void> pass_door(int fd) noexcept {
+    for (int i = 0;; ++i) {
+        auto r = try_lock(fd, door_lock);
+        if (r || r.error() != errc::would_block || i == 50) return r;
+        (void)poll_until(nullptr, 0, clock::now() + std::chrono::milliseconds(1));
+    }
+}
 /// The inode number of one of this process's namespaces ("pid", "net"); 0 if there is no telling.
 [[nodiscard]] inline std::uint64_t namespace_id(const char* kind) noexcept {
     char path[32];
@@ -92,7 +102,8 @@ struct segment {
     std::uint64_t pid_namespace = 0;
     bool rung_by_signals = false;
     std::uint32_t rule = 0;
-    message_type type = {};  // of this end
+    bool inherited = false;      // from an owner that died
+    message_type type = {};      // of this end
     memory_options memory = {};  // what this end asks of its rings
 
     /// Maps the ring of a lane twice, its memory reserved: the other side may be hostile, and
@@ -132,7 +143,7 @@ struct segment {
         header.rule = rule = plan.rule;
         if (shape.kind == shm_layout::segment_kind::channel) {
             auto& reader = map.as<shm_layout::reader_page>(shm_layout::reader_offset);
-            for (auto& lane : reader.lanes) lane.head = shape.first();
+            for (auto& lane : reader.lanes) lane.head = lane.taken = shape.first();
         } else if (shape.kind == shm_layout::segment_kind::topic) {
             for (std::size_t i = 0; i < shape.lanes; ++i) {
                 map.as<shm_layout::publisher_page>(shape.lane_offset(i)).start(shape);
@@ -169,6 +180,25 @@ struct segment {
         rule = header.rule;
         return {};
     }
+
+    /// Who owns it by now, if the owner has had a successor.
+    void look_who_owns() noexcept {
+        shm_layout::segment_header h;
+        if (::pread(file.get(), &h, sizeof h, 0) != sizeof h) return;
+        owner_pid = h.owner_pid;
+        pid_namespace = h.pid_namespace;
+        net_namespace = h.net_namespace;
+    }
+    /// From now on the owner is this process, which holds the owner's lock.
+    [[nodiscard]] result<void> sign() noexcept {
+        shm_layout::segment_header h;
+        if (::pread(file.get(), &h, sizeof h, 0) != sizeof h) return last_error();
+        h.owner_pid = owner_pid = static_cast<std::uint32_t>(::getpid());
+        h.pid_namespace = pid_namespace = namespace_id("pid");
+        h.net_namespace = net_namespace = namespace_id("net");
+        if (::pwrite(file.get(), &h, sizeof h, 0) != sizeof h) return last_error();
+        return {};
+    }
 };
 
 /// The file of a named segment.
@@ -189,117 +219,6 @@ struct segment_name {
         return why.fail(errc::invalid_argument,
                         "shm name '" + name + "': wants 1 to 200 characters and no '/'");
     }
-};
-
-/// Removes the segment at `path` if its owner is dead; also success if the name is free by now. It
-/// is unlinked only under its own owner lock and only while the name still means it, so of any
-/// number of racing callers nobody removes what another one has just made.
-/// Errors: in_use (its owner lives), corrupt (no segment: left alone), denied.
-[[nodiscard]] inline result<void> remove_stale_segment(const std::string& path, diagnostics& why) {
-    unique_fd old(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (!old) {
-        if (errno == ENOENT) return {};
-        return why.fail(last_error(),
-                        explain(path + " exists and belongs to somebody else", errno));
-    }
-    std::uint64_t first = 0;
-    std::uint32_t pid = 0;
-    if (::pread(old.get(), &first, sizeof first, 0) != sizeof first || first != shm_layout::magic) {
-        return why.fail(errc::corrupt, path +
-                                           " exists but is no segment of parley; it is left alone: "
-                                           "remove it or choose another name");
-    }
-    (void)!::pread(old.get(), &pid, sizeof pid, offsetof(shm_layout::segment_header, owner_pid));
-    auto kind = shm_layout::segment_kind::channel;
-    (void)!::pread(old.get(), &kind, sizeof kind, offsetof(shm_layout::segment_header, kind));
-    auto mine = try_lock(old.get(), reader_lock);
-    if (!mine && mine.error() != errc::would_block) {
-        return why.fail(mine.error(), explain("locking " + path, errno));
-    }
-    if (!mine || is_locked(old.get(), reader_lock)) {
-        return why.fail(errc::in_use, path +
-                                          (kind == shm_layout::segment_kind::channel
-                                               ? " has a live receiver, process "
-                                               : " is in use; it was made by process ") +
-                                          std::to_string(pid));
-    }
-    struct stat ours {
-    }, named{};
-    if (::fstat(old.get(), &ours) != 0 || ::lstat(path.c_str(), &named) != 0) return {};
-    if (ours.st_ino != named.st_ino || ours.st_dev != named.st_dev) return {};
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-        return why.fail(last_error(), explain("removing the stale " + path, errno));
-    }
-    return {};
-}
-
-/// Makes a segment under its name, as its only owner, taking over one whose owner is dead.
-/// The new file is complete and locked before anybody can find it, and a stale one goes as
-/// remove_stale_segment says: of any number of racing openers exactly one succeeds. The owner's
-/// lock is held alone.
-class segment_creator {
-public:
-    segment_creator(segment_name at, const segment_plan& plan, diagnostics& why)
-        : at_(std::move(at)), path_(at_.path()), plan_(plan), why_(why) {}
-
-    /// Into `fresh`, which is empty.
-    [[nodiscard]] result<void> create(segment& fresh, std::uint64_t fresh_id) {
-        if (auto r = at_.check(why_); !r) return r;
-        if (auto r = make_file(fresh, fresh_id); !r) return r;
-        if (auto r = fresh.initialise(plan_, fresh_id, path_, why_); !r) return discard(r.error());
-        if (auto r = try_lock(fresh.file.get(), reader_lock); !r) return discard(r.error());
-        for (;;) {
-            if (publish(fresh)) return {};
-            if (errno != EEXIST) {
-                return discard(why_.fail(last_error(), explain("creating " + path_, errno)));
-            }
-            if (auto r = remove_stale_segment(path_, why_); !r) return discard(r.error());
-        }
-    }
-
-private:
-    error_code discard(error_code ec) {
-        if (!temporary_.empty()) ::unlink(temporary_.c_str());
-        return ec;
-    }
-
-    result<void> make_file(segment& fresh, std::uint64_t fresh_id) {
-        const std::string dir = at_.directory.empty() ? "." : at_.directory;
-        const auto to = known_permissions::of(at_.permissions, why_);
-        if (!to) return to.error();
-        fresh.file.reset(::open(dir.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-        if (!fresh.file && (errno == EOPNOTSUPP || errno == EISDIR)) {
-            temporary_ = path_ + ".new." + std::to_string(fresh_id);
-            fresh.file.reset(
-                ::open(temporary_.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600));
-        }
-        if (!fresh.file) {
-            const error_code ec = last_error();
-            return why_.fail(ec, explain("making a segment in " + dir +
-                                             (ec == errc::not_found ? " (no such directory)" : ""),
-                                         errno));
-        }
-        if (auto r = to->apply(fresh.file.get(), path_, why_); !r) return discard(r.error());
-        return {};
-    }
-
-    /// False, with errno, if the name is taken or cannot be made.
-    bool publish(const segment& fresh) {
-        if (!temporary_.empty()) {
-            if (::link(temporary_.c_str(), path_.c_str()) != 0) return false;
-            ::unlink(temporary_.c_str());
-            return true;
-        }
-        char from[32];
-        std::snprintf(from, sizeof from, "/proc/self/fd/%d", fresh.file.get());
-        return ::linkat(AT_FDCWD, from, AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0;
-    }
-
-    segment_name at_;
-    std::string path_;
-    const segment_plan& plan_;
-    diagnostics& why_;
-    std::string temporary_;
 };
 
 /// Removes the name if it still means `file`; to be called with the owner's lock held.

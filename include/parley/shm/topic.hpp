@@ -10,6 +10,7 @@
 #pragma once
 
 #include <parley/base/error.hpp>
+#include <parley/shm/creator.hpp>
 #include <parley/shm/doorbell.hpp>
 #include <parley/shm/segment.hpp>
 

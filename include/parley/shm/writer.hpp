@@ -49,6 +49,9 @@ struct segment_writer final : fork_sensitive {
         if (!r) return d.fail(r.error(), explain("mapping " + address.text(), errno));
         reader = &reader_map.as<const shm_layout::reader_page>();
         doorbell = &doorbell_map.as<shm_layout::doorbell_page>();
+        // The life first: what is read of the owner after it is as new, or will be read again.
+        life_seen = Atomics::load(reader->state.life, std::memory_order_acquire);
+        if (!path.empty()) seg.look_who_owns();
         return {};
     }
     result<void> claim(diagnostics& d) {
@@ -194,14 +197,31 @@ struct segment_writer final : fork_sensitive {
         const duration interval = in_doubt ? std::chrono::milliseconds(1) : liveness_interval;
         if (now - looked_ns < interval.count()) return {};
         looked_ns = now;
-        if (is_locked(seg.file.get(), reader_lock)) return {};
+        const int file = seg.file.get();
+        if (is_locked(file, reader_lock)) return meet_successor(), result<void>();
         if (closed_by_reader()) {
             return lost(errc::closed, "the receiver of " + address.text() + " closed");
         }
+        // What the sender is told was not received is received by nobody. If somebody stands in the
+        // door, we ask again.
+        if (!try_lock(file, door_lock)) return {};
+        const bool dead = !is_locked(file, reader_lock);
+        if (dead) registry::abandon(*me, claim_number);
+        unlock(file, door_lock);
+        if (!dead) return {};
         return lost(errc::peer_lost, "the receiver of " + address.text() + ", process " +
                                          std::to_string(seg.owner_pid) + ", died; " +
                                          std::to_string(lane.unread()) +
                                          " of the messages sent were not received");
+    }
+    /// The reader lives, but may be another one.
+    void meet_successor() noexcept {
+        const auto life = Atomics::load(reader->state.life, std::memory_order_acquire);
+        if (life == life_seen) [[likely]]
+            return;
+        life_seen = life;
+        seg.look_who_owns();
+        if (ready.made()) (void)watch_reader();
     }
     [[nodiscard]] sleeper<Atomics> self() const noexcept {
         return {me->state.asleep, reader->lanes[number].bell};
@@ -225,9 +245,15 @@ struct segment_writer final : fork_sensitive {
             });
     }
     bool ring_bell() noexcept {
+        if (!seg.rung_by_signals) return reader_bell.ring({seg.id, -1, 0}, {});
+        // Acquire: a number is that of the owner whom we know from then on, or of one before, and
+        // then it is none any more.
+        const auto number_seen = Atomics::load(reader->state.signal, std::memory_order_acquire);
+        meet_successor();
+        const auto signal = Atomics::load(reader->state.signal, std::memory_order_relaxed);
+        if (signal != number_seen || signal == 0) return false;
         return reader_bell.ring({seg.id, -1, 0},
-                                {Atomics::load(reader->state.signal, std::memory_order_relaxed),
-                                 seg.owner_pid, seg.file.get(), reader_lock});
+                                {signal, seg.owner_pid, seg.file.get(), reader_lock});
     }
 
     // --- pollable --------------------------------------------------------------------------
@@ -237,13 +263,17 @@ struct segment_writer final : fork_sensitive {
         }
         auto fd = ready.add(own_bell.get(), EPOLLIN);
         if (!fd) return fd.error();
+        if (auto r = watch_reader(); !r) return r.error();
+        if (auto r = ready.raise(); !r) return r.error();
+        return fd;
+    }
+    result<int> watch_reader() {
         // Which process is to be the reader of make_channel's segment is not known here.
+        reader_pidfd.reset();
         if (!shared) reader_pidfd = pidfd_of(seg.owner_pid, seg.pid_namespace);
         by_clock = !reader_pidfd;
         if (by_clock) reader_pidfd = liveness_clock();
-        if (auto r = ready.add(reader_pidfd.get(), EPOLLIN); !r) return r.error();
-        if (auto r = ready.raise(); !r) return r.error();
-        return fd;
+        return ready.add(reader_pidfd.get(), EPOLLIN);
     }
     /// No room: from now on the descriptor is unreadable until the reader makes some.
     result<void> rearm(std::size_t n) {
@@ -262,11 +292,25 @@ struct segment_writer final : fork_sensitive {
         if (by_clock) (void)!::read(reader_pidfd.get(), &ticks, sizeof ticks);
         return errc::would_block;
     }
-    /// The last one to know removes the name that a dead reader left.
+    /// The last one to know removes the name that a dead reader left, unless somebody else's
+    /// messages wait there for a successor.
     void clean_up_after_reader() noexcept {
         if (path.empty() || failed != errc::peer_lost) return;
-        const auto mine = try_lock(seg.file.get(), reader_lock);
-        if (mine) remove_name(path, seg.file.get());
+        mapping pages;
+        if (!pass_door(seg.file.get()) || is_locked(seg.file.get(), reader_lock) ||
+            !pages.map(seg.file.get(), shm_layout::lanes_offset,
+                       seg.shape.lanes * shm_layout::page_bytes, PROT_READ)) {
+            return;
+        }
+        for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
+            const auto& its = pages.as<const lane_page>(i * shm_layout::page_bytes);
+            std::uint32_t claim = 0;
+            if (registry::is_claimed(its, reader->lanes[i], claim) &&
+                !registry::is_abandoned(its, claim)) {
+                return;
+            }
+        }
+        remove_name(path, seg.file.get());
     }
     void shut() noexcept {
         ready.reset();
@@ -291,6 +335,7 @@ struct segment_writer final : fork_sensitive {
     lane_page* me = nullptr;
     std::size_t number = 0;
     std::uint32_t claim_number = 0;
+    std::uint32_t life_seen = 0;
     lane_writer<Atomics> lane;
     const std::size_t message_bytes_max = seg.shape.message_bytes_max();
     std::size_t refused = 0;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/detail/later.hpp>
+#include <parley/shm/creator.hpp>
 #include <parley/shm/segment.hpp>
 #include <parley/transport/shm_sink.hpp>
 #include <parley/transport/shm_source.hpp>

@@ -56,6 +56,22 @@ public:
         return send_slowly(m, until);
     }
 
+    /// As many of the messages in `m`, `each` bytes long, as there is room for, published at once.
+    result<std::size_t> send_many_from(bytes m, std::size_t each) {
+        core& c = *core_;
+        if (c.ready_to_write() && each <= c.message_bytes_max && !c.loaned) {
+            std::uint64_t asleep = 0;
+            if (const std::size_t n = c.lane.copy_in_many(m, each, asleep); n != 0) {
+                c.reader_asleep = asleep;
+                if (auto r = flush(expired); !r) return r.error();
+                return n;
+            }
+        }
+        // What hinders it, or the first alone.
+        if (auto r = send_slowly(m.first(each), expired); !r) return r.error();
+        return std::size_t{1};
+    }
+
     [[gnu::always_inline]] result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
@@ -107,8 +123,8 @@ public:
         return {};
     }
 
-    /// Messages of this sender that the receiver has not let go of: after peer_lost, those it
-    /// never took.
+    /// Messages of this sender that the receiver has not taken: after peer_lost, those it never
+    /// took, and nobody else will.
     [[nodiscard]] std::uint64_t undelivered() { return core_->lane.unread(); }
 
     [[nodiscard]] parley::limits limits() const noexcept {

@@ -80,6 +80,19 @@ public:
         return placement::placed;
     }
 
+    /// The messages of the lane whose turn it is, `each` bytes long, that are there and have room
+    /// in `into`. How many; 0 if try_receive is to say what else there is.
+    std::size_t receive_many_into(mutable_bytes into, std::size_t each) {
+        core& c = *core_;
+        adopted* const l = c.lane_now;
+        if (l == nullptr || c.turn >= turn_max || l->borrowed != 0) return 0;
+        const std::size_t n = l->lane.take_many_into(into, each);
+        if (n == 0) return 0;
+        c.turn += static_cast<unsigned>(n);
+        if (const auto asleep = l->lane.release(); asleep != 0) c.wake_writer(*l, asleep);
+        return n;
+    }
+
     result<void> wait(time_point until) {
         core& c = *core_;
         if (auto r = c.use(); !r) return r;
@@ -113,6 +126,9 @@ public:
     }
 
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    /// Messages that receivers before this one had in hand when they were killed, since the segment
+    /// was made: taken with the last call or borrowed, so that nobody knows what became of them.
+    [[nodiscard]] std::uint64_t lost() const noexcept { return core_->messages_lost; }
     [[nodiscard]] peer_type sender_type() const {
         if (core_->lane_now == nullptr) return {};
         const shm_layout::lane_page& told = *core_->lane_now->page;
@@ -155,11 +171,14 @@ private:
 
     /// A lane keeps its turn for so many messages, so that the ring's lines stay warm.
     static constexpr unsigned turn_max = 256;
+    static constexpr int rounds_max = 64;
 
     [[gnu::noinline]] result<view> try_receive_slowly() {
         core& c = *core_;
         if (auto r = c.use(); !r) return r.error();
-        for (;;) {
+        // News without end are a peer's that plays with us: then there is nothing, for now, and a
+        // descriptor stays readable.
+        for (int rounds = 0; rounds < rounds_max; ++rounds) {
             for (std::size_t lanes = c.active; lanes > 0; --lanes) {
                 if (!c.next_turn()) break;
                 adopted& l = *c.lane_now;
@@ -175,9 +194,9 @@ private:
             if (c.trouble) return std::exchange(c.trouble, error_code());
             if (c.adopt_newcomers() || c.bury_the_dead()) continue;
             if (c.ended && c.active == 0) return c.report_end();
-            if (c.ready.made() && c.rearm()) continue;
-            return errc::would_block;
+            if (!c.ready.made() || !c.rearm()) break;
         }
+        return errc::would_block;
     }
 
     std::unique_ptr<core> core_;

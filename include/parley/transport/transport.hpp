@@ -13,6 +13,9 @@
 //   * send_from(bytes, until), where it exists, is loan, copy, commit and flush of a message,
 //   without
 //     the copy; would_block: nothing of it was taken.
+//   * send_many_from(bytes, each), where it exists, does that at once for as many messages of
+//   `each`
+//     bytes as there is room for; it says how many.
 //   * try_commit(loan) hands the message to the transport; from now on it is not taken back.
 //   * flush(until) pushes what is committed towards the reader, and wakes it if it sleeps;
 //     would_block: some bytes still lie in this process when `until` passed (streams only).
@@ -25,12 +28,15 @@
 //     incompatible, corrupt.
 //   * receive_into(memory, until), where it exists, is the next message straight into memory of its
 //     length; not_placed: something else comes next, which try_receive tells.
+//   * receive_many_into(memory, each), where it exists, does that for as many messages of `each`
+//     bytes as are there; 0: try_receive tells why.
 //   * a view's bytes stay until it is destroyed; limits().borrows_max may be open at once.
 //   * wait(until) returns when try_receive has something to say, else timed_out; it may read ahead.
 //   * peers_lost() counts the senders that died so far, the last one among them or not.
-//   * lost(), there where limits().lossy, counts the messages that never came: of each sender whose
-//     end was heard, what it sent is what was received and what was lost. What comes, comes in
-//     order and once; a sink whose way is lossy need never be full, nor know of a receiver.
+//   * lost(), where it exists, counts the messages that never came: those that a killed predecessor
+//     of this receiver had in hand, and where limits().lossy what the way lost: of each sender
+//     whose end was heard, what it sent is what was received and what was lost. What comes, comes
+//     in order and once; a sink whose way is lossy need never be full, nor know of a receiver.
 // Both
 //   * pollable() is a level-triggered descriptor, to be polled for reading, made on first demand
 //     and owned by the end. A source's is readable from the moment a message can be received until
@@ -162,6 +168,16 @@ concept gathering_sink = sink<S> && requires(S s, bytes m, time_point until) {
 template <class S>
 concept scattering_source = source<S> && requires(S s, mutable_bytes m, time_point until) {
     { s.receive_into(m, until) } -> std::same_as<result<placement>>;
+};
+
+/// A sink and a source that move many messages of one length at once.
+template <class S>
+concept batching_sink = sink<S> && requires(S s, bytes m, std::size_t each) {
+    { s.send_many_from(m, each) } -> std::same_as<result<std::size_t>>;
+};
+template <class S>
+concept batching_source = source<S> && requires(S s, mutable_bytes m, std::size_t each) {
+    { s.receive_many_into(m, each) } -> std::same_as<std::size_t>;
 };
 
 // clang-format on
