@@ -36,6 +36,10 @@ enum class bell_kind : std::uint8_t {
 ///
 /// Each sender has a lane of its own, so messages are ordered for each sender; nothing is copied
 /// but by the codec, and a loan or borrow is the shared memory itself.
+/// A receiver that is killed leaves its segment to the next one that opens the name with the same
+/// type, lanes, capacity and bell: that one goes on with all that no sender was told was lost, and
+/// its lost() counts what the dead one had in hand. Opened otherwise the name begins anew, and what
+/// waited there is gone.
 /// Thread safety: as any end, one thread at a time; ends are independent.
 /// Blocking: as `wait` says. A dead peer is noticed within 50 ms of waiting, and by a sender that
 /// never waits within 50 ms and 8 more messages.
