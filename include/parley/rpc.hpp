@@ -7,6 +7,7 @@
 #include <parley/request.hpp>
 #include <parley/rpc/dispatch.hpp>
 #include <parley/rpc/method.hpp>
+#include <parley/rpc/service.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -108,6 +109,7 @@ public:
     result<void> serve_one(deadline d = never) {
         for (bool looked = false;; looked = d.is_try()) {
             auto r = desk_.next([this](const ticket& t, bytes call) { run(t, call); }, why_);
+            desk_.go_on([this](const ticket& t) { return sink(*this, t); });
             if (r || r.error() != errc::would_block || looked) return r;
             if (auto w = desk_.wait(d.at()); !w && !d.is_try()) return w.error();
         }
@@ -147,7 +149,7 @@ private:
 
     private:
         server& server_;
-        const ticket& ticket_;
+        const ticket ticket_;
     };
     class sink final : public rpc::answer_sink {
     public:
@@ -155,10 +157,16 @@ private:
         void send(rpc::header h, std::size_t n, rpc::filler fill) override {
             (void)server_.desk_.answer(ticket_, h, n, fill, server_.why_);
         }
+        void keep(std::unique_ptr<rpc::running> call) override {
+            server_.desk_.keep(ticket_, std::move(call));
+        }
+        [[nodiscard]] std::unique_ptr<call_context> lasting(time_point) override {
+            return std::make_unique<context>(server_, ticket_);
+        }
 
     private:
         server& server_;
-        const ticket& ticket_;
+        const ticket ticket_;
     };
 
     void run(const ticket& t, bytes call) {

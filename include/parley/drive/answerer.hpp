@@ -6,11 +6,15 @@
 #include <parley/drive/link_set.hpp>
 #include <parley/rpc/backlog.hpp>
 #include <parley/rpc/correlation.hpp>
+#include <parley/rpc/open_calls.hpp>
+#include <parley/rpc/promises.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,9 +27,19 @@ template <class Address>
 class answerer {
     using listener = typename Address::listener;
     struct waiting {
-        std::uint64_t id;
+        std::uint64_t id, message;
         time_point until;
+        std::uint16_t mark;
         bool notice, together;
+    };
+    /// How the handlers of one caller's calls wait.
+    struct hearing final : rpc::talk::pump {
+        hearing(answerer& a, std::uint64_t n) noexcept : at(a), caller(n) {}
+        result<void> run(const rpc::talk& t, deadline& d) override {
+            return at.hear_for(caller, t.id(), d);
+        }
+        answerer& at;
+        std::uint64_t caller;
     };
     struct side {
         std::uint64_t number;  // of this caller, never used again
@@ -34,6 +48,10 @@ class answerer {
         rpc::backlog<waiting> questions = {};             // that were read before their turn
         std::size_t together = 0;                         // of them that came in a batch
         rpc::pack gathered = {};                          // answers to a batch
+        rpc::open_calls open = {};                        // with streams or callbacks
+        std::unique_ptr<hearing> pump = {};               // for them
+        rpc::promises kept = {};                          // answers that others of `message` take
+        std::uint64_t messages = 0, message = 0;          // read; the last one taken from
         bool unflushed = false;
         bool ended = false;  // nothing more comes
     };
@@ -47,6 +65,7 @@ public:
         time_point until = never;
         bool notice = false;    ///< nobody waits for an answer
         bool together = false;  ///< with others of a batch
+        bool kept = false;      ///< others of the batch take the answer
     };
     /// Questions of one caller that may be open at once; it is not read from before.
     static constexpr std::size_t open_max = 4096;
@@ -83,6 +102,27 @@ public:
         member* m = find(t.caller);
         return m != nullptr ? m->way.peer() : peer_id{};
     }
+    /// A call that goes on after its turn. This is not moved while there are any.
+    void keep(const ticket& t, std::unique_ptr<rpc::running> call) {
+        member* m = find(t.caller);
+        if (m == nullptr) return;
+        if (!m->own.pump) m->own.pump = std::make_unique<hearing>(*this, t.caller);
+        if (!m->own.open.keep(t.id, std::move(call), *m->own.pump)) m->own.ended = true;
+    }
+    /// Lets the calls that were kept go on; `make(ticket)` makes an answer_sink.
+    template <class Make>
+    void go_on(Make make) {
+        for (const auto& m : links_.all()) {
+            if (m->own.open.empty()) continue;
+            way_line to(*this, *m);
+            m->own.open.go_on(
+                to, [&](auto id) { return !m->own.ended && m->own.book.is_open(id); },
+                [&](auto id) {
+                    return make(ticket{m->own.number, id});
+                });
+            unpack(*m);
+        }
+    }
     /// Sends an answer of n bytes that `write` writes behind `h`; answers to what came as a batch
     /// are gathered until the last of it. A caller that is gone, or does not wait, gets none.
     template <class Write>
@@ -101,15 +141,19 @@ public:
                                                          std::to_string(most - rpc::header::bytes));
         }
         (void)m->own.book.close(t.id);
+        m->own.open.drop(t.id);
         h.id = t.id;
         const std::size_t whole = rpc::header::bytes + n;
         const auto fill = [&](std::byte* to) {
             h.write(to);
             write(mutable_bytes(to + rpc::header::bytes, n));
+            if (t.kept) m->own.kept.keep(t.id, h, bytes(to + rpc::header::bytes, n));
         };
         rpc::pack& pack = m->own.gathered;
         if (!pack.empty() && pack.size_with(whole) > std::min(pack_bytes_max, most)) unpack(*m);
-        if (t.together && pack.size_with(whole) <= std::min(pack_bytes_max, most)) {
+        // Behind what is gathered: a talk's last values, say.
+        if ((t.together || !pack.empty()) &&
+            pack.size_with(whole) <= std::min(pack_bytes_max, most)) {
             fill(pack.add(whole));
             if (m->own.together == 0) unpack(*m);
         } else {
@@ -138,6 +182,53 @@ public:
     [[nodiscard]] listener& door() noexcept { return links_.door(); }
 
 private:
+    /// Where calls under way send: together with the answers, while there is room.
+    class way_line final : public rpc::line {
+    public:
+        way_line(answerer& at, member& m) noexcept : at_(at), member_(m) {}
+        result<void> send(const rpc::header& h, std::size_t n, rpc::filler fill) override {
+            rpc::pack& pack = member_.own.gathered;
+            const std::size_t whole = rpc::header::bytes + n;
+            const std::size_t most = member_.way.out().limits().message_bytes_max;
+            if (rpc::header::bytes + rpc::pack::length_bytes + whole > most) {
+                return errc::message_too_large;
+            }
+            if (pack.size_with(whole) > std::min(pack_bytes_max, most)) at_.unpack(member_);
+            if (member_.own.ended || member_.wanting) return errc::would_block;
+            std::byte* to = pack.add(whole);
+            h.write(to);
+            fill(mutable_bytes(to + rpc::header::bytes, n));
+            return {};
+        }
+
+    private:
+        answerer& at_;
+        member& member_;
+    };
+    /// Hears a caller until something has come. For a handler that blocks.
+    result<void> hear_for(std::uint64_t number, std::uint64_t id, deadline& d) {
+        member* m = find(number);
+        if (m == nullptr || m->own.ended) return errc::peer_lost;
+        way_line to(*this, *m);
+        m->own.open.work(id, to);
+        unpack(*m);
+        if (!m->own.book.is_open(id)) return errc::closed;
+        auto f = m->way.in().try_receive();
+        if (f) {
+            const auto nobody = [](const ticket&, bytes) {};
+            (void)hear(*m, f->bytes(), nobody, false);
+            return {};
+        }
+        m->own.ended = f.error() != errc::would_block;
+        lost_ += m->own.ended && f.error() != errc::closed ? 1 : 0;
+        if (m->own.ended) return f.error();
+        const time_point until = d.is_try() ? expired : d.at();
+        auto r = m->wanting ? wait_for_either(m->way.out(), m->way.in(), until)
+                            : m->way.in().wait(until);
+        if (m->wanting) send_kept(*m);
+        m->ready = true;
+        return r;
+    }
     static void nothing(mutable_bytes) noexcept {}
 
     member* find(std::uint64_t number) {
@@ -178,23 +269,31 @@ private:
     }
     /// Takes a message in; true: the question in it was handed out at once.
     template <class Take>
-    bool hear(member& m, bytes message, Take& take) {
+    bool hear(member& m, bytes message, Take& take, bool at_once = true) {
         const bool batch = rpc::is_batch(message);
         bool taken = false;
+        ++m.own.messages;
         time_point now{};
         (void)rpc::each_frame(message, [&](bytes f) {
+            if (rpc::is_talk(f)) {
+                const auto is_open = [&](auto id) { return m.own.book.is_open(id); };
+                if (!m.own.open.on_frame(f, is_open)) m.own.ended = true;
+                return !m.own.ended;
+            }
             const bool timed =
                 f.size() >= rpc::header::bytes && load_le<std::uint32_t>(f.data() + 8) != 0;
             if (timed && now == time_point{}) now = clock::now();
             const auto q = m.own.book.on_frame(f, now);
             if (!q) return true;
-            if (!batch && (q->until == never || idle_) && m.own.questions.empty()) {
+            if (at_once && !batch && q->mark == 0 && (q->until == never || idle_) &&
+                m.own.questions.empty()) {
                 idle_ = false;
-                take(ticket{m.own.number, q->id, q->until, q->notice, false}, q->body);
+                take(ticket{m.own.number, q->id, q->until, q->notice}, q->body);
                 taken = true;
             } else {
                 m.own.together += batch ? 1 : 0;
-                m.own.questions.push({q->id, q->until, q->notice, batch}, q->body);
+                m.own.questions.push({q->id, m.own.messages, q->until, q->mark, q->notice, batch},
+                                     q->body);
             }
             return true;
         });
@@ -205,17 +304,41 @@ private:
         const auto [q, body] = m.own.questions.pop();
         m.own.together -= q.together ? 1 : 0;
         if (!q.together || m.own.questions.empty()) m.ready = true;  // a cancel may have come
-        if (!q.notice && (m.own.ended || !m.own.book.is_open(q.id))) return false;  // given up
-        const ticket t{m.own.number, q.id, q.until, q.notice, q.together};
-        if (q.until != never && q.until <= clock::now()) {
+        if (std::exchange(m.own.message, q.message) != q.message) m.own.kept.clear();
+        const bool kept = (q.mark & rpc::marks::kept) != 0;
+        if (!q.notice && (m.own.ended || !m.own.book.is_open(q.id))) {
             rpc::header h{0, 0, rpc::kind::refusal, rpc::family::none};
-            rpc::write_error(h, errc::timed_out);
-            if (!q.notice) (void)answer(t, h, 0, &nothing, why);
+            rpc::write_error(h, errc::closed);
+            if (kept) m.own.kept.keep(q.id, h, as_bytes("the call was given up"));
+            return false;
+        }
+        const ticket t{m.own.number, q.id, q.until, q.notice, q.together, kept};
+        if (q.until != never && q.until <= clock::now()) {
+            if (!q.notice) refuse(t, errc::timed_out, {}, why);
             ++too_late_;
             return false;
         }
-        take(t, body);
-        return true;
+        if ((q.mark & rpc::marks::filled) == 0) {
+            take(t, body);
+            return true;
+        }
+        const auto whole = m.own.kept.fill(body, m.way.out().limits().message_bytes_max);
+        if (whole) {
+            take(t, *whole);
+        } else {
+            refuse(t, whole.error(), m.own.kept.words(), why);
+        }
+        return whole.has_value();
+    }
+    void refuse(const ticket& t, error_code ec, std::string_view words, diagnostics& why) {
+        rpc::header h{0, 0, rpc::kind::refusal, rpc::family::none};
+        rpc::write_error(h, ec);
+        (void)answer(
+            t, h, words.size(),
+            [&](mutable_bytes to) {
+                if (!words.empty()) std::memcpy(to.data(), words.data(), words.size());
+            },
+            why);
     }
     /// Sends the answers to a batch that were gathered.
     void unpack(member& m) {

@@ -5,6 +5,8 @@
 #include <parley/drive/blocking.hpp>
 #include <parley/drive/link_set.hpp>
 #include <parley/rpc/correlation.hpp>
+#include <parley/rpc/talk.hpp>
+#include <parley/rpc/talkers.hpp>
 
 #include <algorithm>
 #include <cstring>
@@ -29,9 +31,11 @@ public:
           book_(in_flight_max),
           reconnects_(reconnects) {}
 
-    /// Sends a question of n bytes that `write` writes. The number of the call.
+    /// Sends a question of n bytes that `write` writes. The number of the call. One that `takes`
+    /// answers, of questions that keep() found, goes with them.
     template <class Write>
-    result<std::uint64_t> start(std::size_t n, deadline& d, Write write, diagnostics& why) {
+    result<std::uint64_t> start(std::size_t n, deadline& d, Write write, diagnostics& why,
+                                bool takes = false) {
         how_ = outcome::not_sent;
         const time_point until = d.is_try() ? expired : d.at();
         if (until != never && until <= clock::now()) return errc::timed_out;
@@ -42,11 +46,11 @@ public:
                 id = book_.begin(until);
                 if (!id) return false;
                 const auto now = until == never ? time_point{} : clock::now();
-                book_.header_of(*id, now).write(to);
+                book_.header_of(*id, now, takes ? rpc::marks::filled : std::uint16_t{0}).write(to);
                 write(mutable_bytes(to + rpc::header::bytes, n));
                 return true;
             },
-            why);
+            why, takes);
         if (!sent && id) book_.forget(*id);
         if (!sent) return sent.error();
         if (!id) return why.fail(id.error(), "as many requests are under way as were asked for");
@@ -70,6 +74,23 @@ public:
         if (sent) how_ = outcome::done;
         return sent;
     }
+    /// The calls in which more goes to and fro.
+    [[nodiscard]] rpc::talkers& talkers() noexcept { return talkers_; }
+    /// Lets talkers work, and waits until something has come. Errors: timed_out or would_block by
+    /// `d`; those of a lost link.
+    result<void> pump(std::uint64_t id, deadline& d, diagnostics& why) {
+        if (book_.is_settled(id)) return {};
+        if (!link_) return lost_;
+        const time_point until = earlier(d.is_try() ? expired : d.at(), book_.until(id));
+        if (auto r = hasten(until, why); !r) return r;
+        if (auto r = await(until); r)
+            return take_answers(why);
+        else if (r.error() != errc::timed_out)
+            return failed(r.error(), link_->in().why(), why);
+        if (book_.until(id) != never) (void)end_late();
+        if (book_.is_settled(id)) return {};
+        return d.is_try() ? errc::would_block : errc::timed_out;
+    }
     /// From now on questions are packed together; they leave with send_pack, with the first call to
     /// finish, or when they are many.
     void hold(bool on) noexcept { held_ = on; }
@@ -85,33 +106,25 @@ public:
         return r ? r : failed(r.error(), link_->out().why(), why);
     }
 
+    /// Whether a question did not leave yet.
+    [[nodiscard]] bool is_packed(std::uint64_t id) noexcept { return pack_.find(id) != nullptr; }
+    /// Whether n bytes more would leave in one message with what is packed.
+    [[nodiscard]] bool fits_pack(std::size_t n) {
+        return link_ &&
+               pack_.size_with(rpc::header::bytes + n) <= link_->out().limits().message_bytes_max;
+    }
+    /// The answer to a question that did not leave yet goes into others as well.
+    void keep(std::uint64_t id) noexcept {
+        std::byte* const frame = pack_.find(id);
+        if (frame == nullptr) return;
+        frame[14] |= std::byte(rpc::marks::kept);
+        book_.lend(id);
+    }
+
     /// Waits for the answer to a call; its bytes stay until the next start. timed_out by `d` alone
     /// leaves the call under way.
     result<bytes> finish(std::uint64_t id, deadline& d, diagnostics& why) {
-        if (!book_.is_known(id)) {
-            return why.fail(errc::invalid_argument, "no such call is under way");
-        }
-        while (!book_.is_settled(id)) {
-            if (!link_) return errc::closed;
-            const time_point until = earlier(d.is_try() ? expired : d.at(), book_.until(id));
-            if (!pack_.empty()) {
-                deadline by = until;
-                const auto r = send_pack(by, why);
-                if (!r && r.error() != condition::flow) break;
-            }
-            if (auto r = await(until); !r && r.error() != errc::timed_out) {
-                (void)failed(r.error(), link_->in().why(), why);
-                break;
-            }
-            if (auto r = take_answers(why); !r) break;
-            if (book_.is_settled(id)) break;
-            if (until == never) continue;
-            const auto now = clock::now();
-            while (const auto late = book_.expire(now)) tell_cancelled(*late);
-            if (!book_.is_settled(id) && (d.is_try() || now >= d.at())) {
-                return d.is_try() ? errc::would_block : errc::timed_out;
-            }
-        }
+        if (auto r = await_answer(id, d, why); !r) return r.error();
         auto answer = book_.settle(id);
         how_ = book_.how();
         if (!answer && !book_.answer_words().empty()) {
@@ -119,9 +132,31 @@ public:
         }
         return answer;
     }
+    /// The same, and the answer stays in the book.
+    result<void> await_answer(std::uint64_t id, deadline& d, diagnostics& why) {
+        if (!book_.is_known(id)) {
+            return why.fail(errc::invalid_argument, "no such call is under way");
+        }
+        while (!book_.is_settled(id)) {
+            if (!link_) return errc::closed;
+            const time_point until = earlier(d.is_try() ? expired : d.at(), book_.until(id));
+            if (auto r = hasten(until, why); !r) return unless_settled(id, r.error());
+            if (auto r = await(until); !r && r.error() != errc::timed_out) {
+                return unless_settled(id, failed(r.error(), link_->in().why(), why));
+            }
+            if (auto r = take_answers(why); !r) return unless_settled(id, r.error());
+            if (book_.is_settled(id)) break;
+            if (until == never) continue;
+            const auto now = end_late();
+            if (!book_.is_settled(id) && (d.is_try() || now >= d.at())) {
+                return d.is_try() ? errc::would_block : errc::timed_out;
+            }
+        }
+        return {};
+    }
     void cancel(std::uint64_t id) {
         if (!book_.is_known(id)) return;
-        if (!book_.is_settled(id)) tell_cancelled(id);
+        if (!book_.is_settled(id) && !book_.is_lent(id)) tell_cancelled(id);
         book_.forget(id);
     }
     result<void> close(time_point until) {
@@ -157,6 +192,55 @@ public:
     [[nodiscard]] link* way() noexcept { return link_ ? &*link_ : nullptr; }
 
 private:
+    /// Where talkers send: into the pack, which leaves when it is long, and when all have worked.
+    class packed_line final : public rpc::line {
+    public:
+        explicit packed_line(caller& c) noexcept : caller_(c) {}
+        result<void> send(const rpc::header& h, std::size_t n, rpc::filler fill) override {
+            caller& c = caller_;
+            if (!c.link_) return errc::would_block;
+            const std::size_t whole = rpc::header::bytes + n;
+            const std::size_t longest = c.link_->out().limits().message_bytes_max;
+            if (rpc::header::bytes + rpc::pack::length_bytes + whole > longest) {
+                return errc::message_too_large;
+            }
+            if (!c.pack_.empty() && c.pack_.size_with(whole) > std::min(pack_bytes_max, longest)) {
+                deadline now = expired;
+                diagnostics ignored;
+                if (auto r = c.send_pack(now, ignored); !r) return errc::would_block;
+                if (!c.link_) return errc::would_block;
+            }
+            std::byte* to = c.pack_.add(whole);
+            h.write(to);
+            fill(mutable_bytes(to + rpc::header::bytes, n));
+            return {};
+        }
+
+    private:
+        caller& caller_;
+    };
+    /// Lets talkers work, and sends what is packed, until they have nothing to send.
+    result<void> hasten(time_point until, diagnostics& why) {
+        do {
+            packed_line to(*this);
+            talkers_.work(to, [this](auto id) { return link_ && !book_.is_settled(id); });
+            if (!link_) return lost_;
+            if (pack_.empty()) return {};
+            deadline by = until;
+            const auto r = send_pack(by, why);
+            if (!r && r.error() == condition::flow) return {};
+            if (!r) return r;
+        } while (!talkers_.empty());
+        return {};
+    }
+    time_point end_late() {
+        const auto now = clock::now();
+        while (const auto late = book_.expire(now)) tell_cancelled(*late);
+        return now;
+    }
+    [[nodiscard]] bool hear_frame(bytes f) {
+        return rpc::is_talk(f) ? talkers_.on_frame(f) : book_.on_frame(f);
+    }
     /// Room in the transport, or an error; answers are read meanwhile, since the other side may
     /// wait until they are.
     result<typename link::sink::loan> loan(std::size_t n, deadline& d, diagnostics& why) {
@@ -170,17 +254,23 @@ private:
         if (!l) return failed(l.error(), link_->out().why(), why);
         return l;
     }
-    /// Sends a frame of n bytes that `write` writes, alone or in the pack; false from it: not.
+    /// The loss of a link settles every call, other errors none.
+    [[nodiscard]] result<void> unless_settled(std::uint64_t id, error_code ec) const noexcept {
+        return book_.is_settled(id) ? result<void>() : result<void>(ec);
+    }
+    /// Sends a frame of n bytes that `write` writes, alone or in the pack; false from it: not. One
+    /// that `belongs` to what is packed goes there, as long as a message may be.
     template <class Write>
-    result<void> send(std::size_t n, deadline& d, Write write, diagnostics& why) {
+    result<void> send(std::size_t n, deadline& d, Write write, diagnostics& why,
+                      bool belongs = false) {
         if (auto r = connected(d, why); !r) return r.error();
         if (held_ || !pack_.empty()) {
-            const std::size_t most =
-                std::min(pack_bytes_max, link_->out().limits().message_bytes_max);
+            const std::size_t longest = link_->out().limits().message_bytes_max;
+            const std::size_t most = belongs ? longest : std::min(pack_bytes_max, longest);
             if (pack_.size_with(n) > most) {
                 if (auto r = send_pack(d, why); !r) return r;
             }
-            if (held_ && pack_.size_with(n) <= most) {
+            if ((held_ || belongs) && pack_.size_with(n) <= most) {
                 if (!write(pack_.add(n))) pack_.drop(n);
                 return {};
             }
@@ -231,7 +321,7 @@ private:
         return in.wait(until);
     }
     [[nodiscard]] bool hear(bytes message) {
-        return rpc::each_frame(message, [this](bytes f) { return book_.on_frame(f); });
+        return rpc::each_frame(message, [this](bytes f) { return hear_frame(f); });
     }
     result<void> take_answers(diagnostics& why) {
         for (more_ = false;;) {
@@ -286,6 +376,7 @@ private:
     error_code lost_ = errc::closed;
     outcome how_ = outcome::done;
     bool reconnects_;
+    rpc::talkers talkers_;
     bool held_ = false;       // questions go into the pack
     bool unflushed_ = false;  // the transport did not take all of what was committed
     bool more_ = false;       // answers may wait in the transport

@@ -8,6 +8,8 @@
 #include <parley/rpc/remote.hpp>
 
 #include <algorithm>
+#include <cstring>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,13 +22,11 @@ namespace drive {
 class service_link : public rpc::remote {
 public:
     [[nodiscard]] virtual std::size_t under_way() const = 0;
-    [[nodiscard]] virtual const diagnostics& why() const noexcept = 0;
     virtual void hold(bool) noexcept = 0;
     virtual result<void> send_held(deadline) = 0;
     virtual result<void> close(deadline) = 0;
-    /// Takes what answers are there. Whether a call has its answer, without looking.
+    /// Takes what answers are there.
     virtual void look() = 0;
-    [[nodiscard]] virtual bool is_settled(std::uint64_t id) const = 0;
     /// Readable when look() may find something; writable when is_unflushed() and look() may flush.
     [[nodiscard]] virtual result<int> descriptor() = 0;
     [[nodiscard]] virtual bool is_unflushed() const = 0;
@@ -43,8 +43,18 @@ public:
         : caller_(std::move(at), r, std::move(l), in_flight_max, reconnects) {}
 
     result<std::uint64_t> start(const rpc::called& what, std::size_t n, rpc::filler fill,
-                                deadline d) override {
-        return start_by(what, n, fill, d, nullptr);
+                                std::span<const rpc::taken> takes, deadline d) override {
+        if (takes.empty()) return start_by(what, n, fill, d, nullptr);
+        how_ = outcome::not_sent;
+        if (what.how == rpc::manner::once && server_ == 0) {  // which sends what is packed
+            if (auto r = greet(d); !r) return r.error();
+        }
+        if (auto r = put_in(n, fill, takes, d); !r) return r.error();
+        for (const auto& t : left_) caller_.keep(t.call);
+        const auto whole = [this](mutable_bytes to) {
+            if (!to.empty()) std::memcpy(to.data(), arguments_.data(), to.size());
+        };
+        return start_by(what, arguments_.size(), rpc::filler(whole), d, nullptr, left_);
     }
     result<bytes> finish(std::uint64_t id, deadline d) override {
         auto answer = caller_.finish(id, d, why_);
@@ -119,6 +129,9 @@ public:
     [[nodiscard]] bool is_settled(std::uint64_t id) const override {
         return caller_.book().is_settled(id);
     }
+    void join(std::uint64_t id, rpc::talker& t) override { caller_.talkers().join(id, t); }
+    void leave(std::uint64_t id) noexcept override { caller_.talkers().leave(id); }
+    result<void> pump(std::uint64_t id, deadline& d) override { return caller_.pump(id, d, why_); }
     [[nodiscard]] result<int> descriptor() override {
         auto* way = caller_.way();
         if (way == nullptr) return errc::closed;
@@ -131,11 +144,60 @@ public:
     }
 
 private:
+    /// Puts the answers that have come into the arguments, and leaves those that are to be put in
+    /// over there: of calls that did not leave yet. Waits for the others.
+    result<void> put_in(std::size_t n, rpc::filler fill, std::span<const rpc::taken> takes,
+                        deadline& d) {
+        std::vector<std::byte> with_gaps(n);
+        fill(with_gaps);
+        for (bool packed = true;; packed = false) {
+            for (bool again = true; std::exchange(again, false);) {
+                for (const auto& t : takes) {
+                    if (is_settled(t.call) || (packed && goes_along(t.call))) continue;
+                    if (auto r = caller_.await_answer(t.call, d, why_); !r) return r;
+                    again = true;  // what was packed has left
+                }
+            }
+            arguments_.clear();
+            left_.clear();
+            std::size_t from = 0;
+            const auto put = [this](bytes b) {
+                arguments_.insert(arguments_.end(), b.begin(), b.end());
+            };
+            for (const auto& t : takes) {
+                put(bytes(with_gaps).subspan(from, t.at - from));
+                from = t.at;
+                if (!is_settled(t.call)) {
+                    left_.push_back({t.call, static_cast<std::uint32_t>(arguments_.size())});
+                    continue;
+                }
+                const auto answer = caller_.book().peek(t.call);
+                if (!answer) {
+                    return why_.fail(answer.error(),
+                                     "an argument is the answer to a call that "
+                                     "ended in this error");
+                }
+                put(*answer);
+            }
+            put(bytes(with_gaps).subspan(from));
+            const std::size_t heads = rpc::call_header::bytes + rpc::once_header::bytes;
+            if (left_.empty() ||
+                caller_.fits_pack(rpc::taken::bytes_of(left_.size()) + heads + arguments_.size())) {
+                return {};
+            }
+        }
+    }
+    /// Whether the answer to a call can be put in over there. One that talks is answered later.
+    [[nodiscard]] bool goes_along(std::uint64_t call) noexcept {
+        return caller_.is_packed(call) && !caller_.talkers().contains(call);
+    }
     /// `same`: the numbers of a call that is to run once, 0 before it is sent.
     result<std::uint64_t> start_by(const rpc::called& what, std::size_t n, rpc::filler fill,
-                                   deadline& d, rpc::once_header* same) {
+                                   deadline& d, rpc::once_header* same,
+                                   std::span<const rpc::taken> takes = {}) {
         rpc::once_header own{};
         rpc::once_header& o = same != nullptr ? *same : own;
+        const std::size_t taken = rpc::taken::bytes_of(takes.size());
         std::size_t head = rpc::call_header::bytes;
         if (what.how == rpc::manner::once) {
             head += rpc::once_header::bytes;
@@ -148,15 +210,17 @@ private:
             o.first_open = std::min(first_open(), o.sequence);
         }
         auto id = caller_.start(
-            head + n, d,
+            taken + head + n, d,
             [&](mutable_bytes to) {
+                rpc::write_taken(takes, head, to.data());
+                to = to.subspan(taken);
                 rpc::call_header{what.method, what.signature}.write(to.data());
                 if (what.how == rpc::manner::once) {
                     o.write(to.data() + rpc::call_header::bytes);
                 }
                 fill(to.subspan(head));
             },
-            why_);
+            why_, !takes.empty());
         how_ = caller_.how();
         if (id && what.how == rpc::manner::once) begin_once(*id, o.sequence);
         return id;
@@ -218,7 +282,9 @@ private:
     deadline wait_ = never;
     outcome how_ = outcome::done;
     std::uint64_t self_ = detail::fresh_id(), server_ = 0, next_ = 1;
-    std::vector<open_call> open_;  // of those that run once
+    std::vector<open_call> open_;       // of those that run once
+    std::vector<std::byte> arguments_;  // of a call that takes answers
+    std::vector<rpc::taken> left_;
 };
 
 }  // namespace drive

@@ -36,14 +36,16 @@ public:
         while (at(next_).is != state::free) ++next_;
         slot& s = at(next_);
         s.is = state::waiting;
+        s.lent = false;
         s.id = next_;
         s.until = until;
         earliest_ = earlier(earliest_, until);
         ++under_way_;
         return next_++;
     }
-    [[nodiscard]] header header_of(std::uint64_t id, time_point now) noexcept {
-        return {id, budget_us(now, at(id).until), kind::request, family::none};
+    [[nodiscard]] header header_of(std::uint64_t id, time_point now,
+                                   std::uint16_t mark = 0) noexcept {
+        return {id, budget_us(now, at(id).until), kind::request, family::none, mark};
     }
 
     /// Takes a frame. False: it is none of an answering side's.
@@ -97,6 +99,19 @@ public:
         return at(id).id == id && at(id).is == state::settled;
     }
     [[nodiscard]] time_point until(std::uint64_t id) const noexcept { return at(id).until; }
+    /// The answer to a call that is settled, which it stays.
+    [[nodiscard]] result<bytes> peek(std::uint64_t id) const noexcept {
+        const slot& s = at(id);
+        if (s.error) return s.error;
+        return bytes(s.body);
+    }
+    /// Other calls take its answer: to forget it is no reason to give it up.
+    void lend(std::uint64_t id) noexcept {
+        if (is_known(id)) at(id).lent = true;
+    }
+    [[nodiscard]] bool is_lent(std::uint64_t id) const noexcept {
+        return is_known(id) && at(id).lent;
+    }
     /// The answer's bytes or the error, with words in answer_words(); they stay until the next
     /// begin. The call is over.
     [[nodiscard]] result<bytes> settle(std::uint64_t id) noexcept {
@@ -127,6 +142,7 @@ private:
         std::vector<std::byte> body;
         state is = state::free;
         outcome how = outcome::unknown;
+        bool lent = false;
     };
 
     [[nodiscard]] slot& at(std::uint64_t id) noexcept { return slots_[id & (slots_.size() - 1)]; }
@@ -160,7 +176,8 @@ public:
         std::uint64_t id;
         time_point until;
         bytes body;
-        bool notice;  ///< that nobody answers, and that is not open
+        bool notice;         ///< that nobody answers, and that is not open
+        std::uint16_t mark;  ///< see marks
     };
 
     /// Takes a frame: a question, or nothing (a cancel, or bytes that no caller writes: counted).
@@ -185,7 +202,7 @@ public:
             open_.push_back(h.id);
         }
         const time_point until = h.number == 0 ? never : now + std::chrono::microseconds(h.number);
-        return question{h.id, until, f.subspan(header::bytes), notice};
+        return question{h.id, until, f.subspan(header::bytes), notice, h.mark};
     }
     /// Ends a question; false: its caller no longer waits for the answer.
     bool close(std::uint64_t id) {

@@ -13,16 +13,16 @@
 #pragma once
 
 #include <parley/base/error.hpp>
+#include <parley/rpc/answer.hpp>
 #include <parley/rpc/frame.hpp>
 #include <parley/rpc/method.hpp>
 #include <parley/rpc/once.hpp>
+#include <parley/rpc/running.hpp>
+#include <parley/rpc/service.hpp>
 
 #include <cstring>
-#include <exception>
-#include <new>
+#include <memory>
 #include <string>
-#include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -52,48 +52,6 @@ struct call_header {
 inline constexpr message_type questions_type = named_type("calls of a parley service, version 1");
 inline constexpr message_type answers_type = named_type("answers of a parley service, version 1");
 
-/// Where an answer goes.
-class answer_sink {
-public:
-    answer_sink() = default;
-    answer_sink(const answer_sink&) = delete;
-    answer_sink& operator=(const answer_sink&) = delete;
-    virtual ~answer_sink() = default;
-    virtual void send(header, std::size_t n, filler) = 0;
-
-    void refuse(errc e, std::string_view words) { fail(kind::refusal, e, words); }
-    void fail(kind how, error_code ec, std::string_view words) {
-        header h{0, 0, how, family::none};
-        write_error(h, ec);
-        const auto write = [words](mutable_bytes to) {
-            if (!words.empty()) std::memcpy(to.data(), words.data(), words.size());
-        };
-        send(h, words.size(), filler(write));
-    }
-};
-
-/// Runs handlers and turns whatever leaves them into an error. Its words are in `c`.
-template <class R, class Run>
-[[nodiscard]] result<R> run_guarded(call_context& c, Run run) {
-    const auto in_words = [&c](error_code ec, const char* words) { return c.fail(ec, words); };
-    try {
-        return run();
-    } catch (const boost::system::system_error& e) {
-        return in_words(e.code(), e.what());
-    } catch (const std::system_error& e) {
-        const bool generic = e.code().category() == std::generic_category();
-        return in_words({e.code().value(), generic ? boost::system::generic_category()
-                                                   : boost::system::system_category()},
-                        e.what());
-    } catch (const std::bad_alloc&) {
-        return in_words(errc::out_of_resources, "no memory");
-    } catch (const std::exception& e) {
-        return in_words(errc::unsupported, e.what());
-    } catch (...) {
-        return in_words(errc::unsupported, "an exception that is no std::exception");
-    }
-}
-
 /// Answers the calls of an implementation of S. Decides and does nothing else: it is handed bytes
 /// and hands bytes out; what it runs is the implementation's.
 template <class S>
@@ -103,7 +61,7 @@ class dispatcher {
 public:
     /// `number`: a number that no other server has.
     dispatcher(S implementation, std::uint64_t number)
-        : service_(std::move(implementation)), number_(number) {}
+        : service_(std::make_unique<S>(std::move(implementation))), number_(number) {}
 
     /// Answers one call, whose bytes come from outside. `now`: a clock, for what is to run once.
     void run(bytes call, call_context& c, answer_sink& out, time_point (*now)()) {
@@ -112,7 +70,7 @@ public:
         if (h.method == call_header::greeting) return greet(out);
         call = call.subspan(call_header::bytes);
         bool found = false;
-        parley::detail::each_member(service_, [&](auto& m) {
+        parley::detail::each_member(*service_, [&](auto& m) {
             if (m.number != h.method || !m) return true;
             found = true;
             run_method(m, h, call, c, out, now);
@@ -120,7 +78,7 @@ public:
         });
         if (!found) out.refuse(errc::unsupported, "no such method; it has " + names());
     }
-    [[nodiscard]] S& service() noexcept { return service_; }
+    [[nodiscard]] S& service() noexcept { return *service_; }
 
 private:
     class kept_sink final : public answer_sink {
@@ -179,27 +137,15 @@ private:
             out.refuse(errc::corrupt, "these are not the arguments that the call says");
             return false;
         }
-        const auto r = run_guarded<R>(c, [&] {
-            return std::apply([&](const auto&... a) { return access::handler(m)(c, a...); },
-                              values);
-        });
-        if (!r) {
-            const std::string words = c.why().empty() ? r.error().message() : c.why().text();
-            out.fail(kind::failure, r.error(), words);
-            return true;
-        }
-        const header h{0, 0, kind::value, family::none};
-        if constexpr (std::is_void_v<R>) {
-            const auto nothing = [](mutable_bytes) {};
-            out.send(h, 0, filler(nothing));
+        if constexpr (Method::is_live) {
+            using call = running_call<Method>;
+            out.keep(std::make_unique<call>(m, std::move(values), out.lasting(c.until())));
         } else {
-            const std::size_t n = portable<R>::size(*r);
-            if (n == unencodable) {
-                out.fail(kind::failure, errc::message_too_large, "an answer without an encoding");
-                return true;
-            }
-            const auto write = [&](mutable_bytes to) { portable<R>::encode(*r, to); };
-            out.send(h, n, filler(write));
+            const auto r = run_guarded<R>(c, [&] {
+                return std::apply([&](const auto&... a) { return access::handler(m)(c, a...); },
+                                  values);
+            });
+            send_answer(r, c, out);
         }
         return true;
     }
@@ -229,14 +175,14 @@ private:
     }
     [[nodiscard]] std::string names() {
         std::string all;
-        parley::detail::each_member(service_, [&](auto& m) {
+        parley::detail::each_member(*service_, [&](auto& m) {
             if (m) ((all += all.empty() ? "" : ", ") += m.name);
             return true;
         });
         return all.empty() ? "none" : all;
     }
 
-    S service_;
+    std::unique_ptr<S> service_;  // calls under way know where it is
     std::uint64_t number_;
     answers seen_;
     std::vector<std::byte> kept_;

@@ -117,8 +117,11 @@ private:
         bool found = false;
         parley::detail::each_member(service_, [&](auto& m) {
             if (!m || name != boost::json::string_view(m.name)) return true;
-            found = true;
-            answer = call_method(m, params, id, make);
+            // JSON has no streams, and no way to call back.
+            if constexpr (!std::remove_cvref_t<decltype(m)>::is_live) {
+                found = true;
+                answer = call_method(m, params, id, make);
+            }
             return false;
         });
         if (!found) return failure(id, json_error::method_not_found, "Method not found", name);

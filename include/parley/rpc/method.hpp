@@ -6,10 +6,15 @@
 #include <parley/codec/members.hpp>
 #include <parley/rpc/arguments.hpp>
 #include <parley/rpc/name.hpp>
+#include <parley/rpc/near.hpp>
+#include <parley/rpc/pending.hpp>
 #include <parley/rpc/remote.hpp>
 
+#include <array>
 #include <concepts>
 #include <functional>
+#include <memory>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -31,29 +36,7 @@ struct one_way {
     static constexpr rpc::manner how = rpc::manner::one_way;
 };
 
-/// The answer to a call: a result, and what is known of the call whatever the result is.
-template <class R>
-class reply : public result<R> {
-public:
-    reply(result<R> r, outcome how) : result<R>(std::move(r)), how_(how) {}
-    [[nodiscard]] outcome how() const noexcept { return how_; }
-
-private:
-    outcome how_;
-};
-
 namespace rpc {
-
-template <class R>
-[[nodiscard]] result<R> decode_answer(bytes in) {
-    if constexpr (std::is_void_v<R>) {
-        return in.empty() ? result<void>() : result<void>(errc::corrupt);
-    } else {
-        static_assert(!portable<R>::borrows,
-                      "parley: an answer outlives its message: return a std::string, a vector");
-        return portable<R>::decode(in);
-    }
-}
 
 /// The way into a method for those who connect or serve it.
 struct access {
@@ -67,58 +50,26 @@ struct access {
     }
 };
 
-}  // namespace rpc
-
-/// A call that was started: finish it, or let it go, which gives it up.
-///
-/// Thread safety: its client's thread. Lifetime: it must not outlive its client.
+template <class T>
+inline constexpr bool is_pending = false;
 template <class R>
-class pending {
-public:
-    using answer_type = R;
+inline constexpr bool is_pending<pending<R>> = true;
+template <class... G>
+concept with_promises = (false || ... || is_pending<std::remove_cvref_t<G>>);
 
-    pending() = default;
-    pending(rpc::remote* at, std::uint64_t id) noexcept : far_(at), id_(id) {}
-    pending(pending&& other) noexcept : far_(std::exchange(other.far_, nullptr)), id_(other.id_) {}
-    pending& operator=(pending&& other) noexcept {
-        if (this != &other) {
-            cancel();
-            far_ = std::exchange(other.far_, nullptr);
-            id_ = other.id_;
-        }
-        return *this;
-    }
-    ~pending() { cancel(); }
+/// What is sent for an argument: it, or a hole for an answer.
+template <class T>
+[[nodiscard]] const T& part(const std::type_identity_t<T>& v) noexcept {
+    return v;
+}
+template <class T, class R>
+[[nodiscard]] hole part(const pending<R>& p) noexcept {
+    static_assert(portable<T>::type.fingerprint == portable<R>::type.fingerprint,
+                  "parley: the answer to that call is no argument of this one: other types");
+    return {p.id()};
+}
 
-    /// The answer. timed_out or would_block by this deadline alone: it goes on, ask again.
-    [[nodiscard]] reply<R> finish(deadline d = never) {
-        if (far_ == nullptr) return {errc::invalid_argument, outcome::unknown};
-        auto answer = far_->finish(id_, d);
-        if (!answer) {
-            if (far_->is_known(id_)) return {answer.error(), outcome::unknown};
-            return {answer.error(), std::exchange(far_, nullptr)->how()};
-        }
-        auto value = rpc::decode_answer<R>(*answer);
-        far_ = nullptr;
-        const outcome how = value ? outcome::done : outcome::failed;
-        return {std::move(value), how};
-    }
-    [[nodiscard]] reply<R> try_finish() { return finish(expired); }
-    /// Gives the call up, and tells the server.
-    void cancel() noexcept {
-        if (far_ != nullptr) std::exchange(far_, nullptr)->cancel(id_);
-    }
-    [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
-    /// Takes the call out, for who finishes it elsewhere.
-    std::uint64_t release() noexcept {
-        far_ = nullptr;
-        return id_;
-    }
-
-private:
-    rpc::remote* far_ = nullptr;
-    std::uint64_t id_ = 0;
-};
+}  // namespace rpc
 
 /// A method of a service, named and typed. A service is a struct of them, the same on both sides:
 ///
@@ -162,6 +113,12 @@ public:
     static_assert(how != rpc::manner::one_way || std::is_void_v<R>,
                   "parley: nobody answers a one-way method: let it return void");
 
+    static constexpr bool is_live =
+        rpc::is_stream<R> || (false || ... || rpc::is_live<std::remove_cvref_t<Args>>);
+    static_assert(!is_live || how == rpc::manner::at_most_once,
+                  "parley: a call with a stream or a callback is answered, and not made again");
+    static_assert(!rpc::is_callback<R>, "parley: a callback is an argument, no answer");
+
     using arguments = rpc::arguments<R, std::remove_cvref_t<Args>...>;
     using values = typename arguments::values;
     using answer_type = R;
@@ -169,8 +126,9 @@ public:
     static constexpr std::uint64_t number = rpc::number_of(name);
     static constexpr auto description =
         arguments::described(how == rpc::manner::once ? "once " : "");
+    using handled_type = std::conditional_t<is_live, eventual<R>, result<R>>;
     using handler_type =
-        std::function<result<R>(call_context&, const std::remove_cvref_t<Args>&...)>;
+        std::function<handled_type(call_context&, const std::remove_cvref_t<Args>&...)>;
 
     method() = default;
     template <class F>
@@ -190,8 +148,79 @@ public:
     /// Calls and waits for the answer; one-way, until it is sent.
     reply<R> operator()(const std::remove_cvref_t<Args>&... a, deadline d = never) const {
         if (far_ == nullptr) return call_near(d, a...);
+        if constexpr (rpc::is_stream<R>) {
+            return call_for_stream(d, a...);
+        } else if constexpr (is_live) {
+            return finished(start(a..., d));
+        } else {
+            return call_far(d, a...);
+        }
+    }
+    /// The same with answers to earlier calls for arguments: see start.
+    template <class... G>
+    requires rpc::with_promises<G...> reply<R>
+    operator()(G&&... given) const { return finished(start(std::forward<G>(given)...)); }
+    /// Sends the call and returns; the deadline is that of the whole call. It is never sent again.
+    [[nodiscard]] result<pending<R>> start(const std::remove_cvref_t<Args>&... a,
+                                           deadline d = never) const {
+        static_assert(how != rpc::manner::one_way, "parley: nothing comes back of a one-way call");
+        static_assert(!rpc::is_stream<R>,
+                      "parley: a method that answers with a stream returns at "
+                      "once when it is called");
+        if (far_ == nullptr) return errc::unsupported;
+        return start_far(d, a...);
+    }
+    /// The same, with answers to earlier calls, which may not have come, for some of the arguments:
+    ///
+    ///     const auto together = c.batch();
+    ///     auto a = c->add.start(1, 2).value();
+    ///     auto b = c->add.start(a, 3).value();
+    ///     double six = c->add(b, 0).value();          // leaves now: one round trip for all three
+    ///
+    /// Calls of one batch that leave in one message take each other's answers over there; an answer
+    /// that has come is sent along; any other is waited for first. A call whose argument is a call
+    /// that failed ends in the error of that, outcome::not_started. Dropped, a call that is an
+    /// argument of another goes on.
+    template <class... G>
+    requires rpc::with_promises<G...>
+    [[nodiscard]] result<pending<R>> start(G&&... given) const {
+        constexpr std::size_t n = sizeof...(Args);
+        static_assert(sizeof...(G) == n || sizeof...(G) == n + 1,
+                      "parley: as many arguments as the method has, and a deadline if you like");
+        static_assert(!is_live && how != rpc::manner::one_way,
+                      "parley: answers are arguments of calls that are answered and have neither "
+                      "streams nor callbacks");
+        if (far_ == nullptr) return errc::unsupported;
+        auto all = std::forward_as_tuple(std::forward<G>(given)...);
+        deadline d = never;
+        if constexpr (sizeof...(G) == n + 1) d = deadline(std::get<n>(all));
+        return start_with(d, all, std::index_sequence_for<Args...>{});
+    }
+
+private:
+    friend rpc::access;
+
+    /// Hands the arguments to `send(called, size, filler, holes)`.
+    template <class Send, class... P>
+    static auto sent(Send send, const P&... a)
+        -> std::invoke_result_t<Send&, const rpc::called&, std::size_t, rpc::filler,
+                                std::span<const rpc::taken>> {
+        std::array<rpc::taken, sizeof...(Args) + 1> takes;
+        std::size_t taken = 0;
+        const std::size_t count = arguments::count(a...);
+        const auto note = [&](const rpc::hole& h, std::size_t at) {
+            takes[taken++] = {h.call, static_cast<std::uint32_t>(at)};
+        };
+        const std::size_t n = arguments::size(count, note, a...);
+        if (n == unencodable) return errc::message_too_large;
+        const auto write = [&](mutable_bytes to) { arguments::write(count, to, a...); };
+        return send(
+            rpc::called{number, description.prints[count], how, name, description.words.words()}, n,
+            rpc::filler(write), std::span<const rpc::taken>(takes.data(), taken));
+    }
+    reply<R> call_far(deadline d, const std::remove_cvref_t<Args>&... a) const {
         const auto answer = sent(
-            [&](const rpc::called& what, std::size_t n, rpc::filler fill) -> result<bytes> {
+            [&](const rpc::called& what, std::size_t n, rpc::filler fill, auto) -> result<bytes> {
                 if constexpr (how == rpc::manner::one_way) {
                     auto r = far_->notify(what, n, fill, d);
                     return r ? result<bytes>(bytes()) : result<bytes>(r.error());
@@ -205,44 +234,93 @@ public:
         const outcome known = value ? outcome::done : outcome::failed;
         return {std::move(value), known};
     }
-    /// Sends the call and returns; the deadline is that of the whole call. It is never sent again.
-    [[nodiscard]] result<pending<R>> start(const std::remove_cvref_t<Args>&... a,
-                                           deadline d = never) const {
-        static_assert(how != rpc::manner::one_way, "parley: nothing comes back of a one-way call");
-        if (far_ == nullptr) return errc::unsupported;
-        const auto id = sent([&](const rpc::called& what, std::size_t n,
-                                 rpc::filler fill) { return far_->start(what, n, fill, d); },
-                             a...);
+    template <class... P>
+    result<std::uint64_t> send_start(deadline d, const P&... a) const {
+        return sent([&](const rpc::called& what, std::size_t n, rpc::filler fill,
+                        auto takes) { return far_->start(what, n, fill, takes, d); },
+                    a...);
+    }
+    result<pending<R>> start_far(deadline d, const std::remove_cvref_t<Args>&... a) const {
+        if constexpr (!is_live) {
+            const auto id = send_start(d, a...);
+            if (!id) return id.error();
+            return pending<R>(far_, *id);
+        } else {
+            auto talking = started_talk(d, a...);
+            if (!talking) return talking.error();
+            const auto id = (*talking)->frames()->id();
+            return pending<R>(far_, id, std::move(*talking));
+        }
+    }
+    result<std::shared_ptr<rpc::conversation>> started_talk(
+        deadline d, const std::remove_cvref_t<Args>&... a) const {
+        auto talking = std::make_shared<rpc::conversation>(*far_, sizeof...(Args) + 1);
+        [[maybe_unused]] std::size_t channel = 0;
+        [[maybe_unused]] const auto add = [&](const auto& one) {
+            ++channel;
+            if constexpr (rpc::is_live<std::remove_cvref_t<decltype(one)>>) {
+                talking->add(one, channel);
+            }
+        };
+        (add(a), ...);
+        const auto id = send_start(d, a...);
+        if (!id) return id.error();
+        talking->begin(*id);
+        return talking;
+    }
+    reply<R> call_for_stream(deadline d, const std::remove_cvref_t<Args>&... a) const {
+        auto talking = started_talk(d, a...);
+        if (!talking) return {talking.error(), far_->how()};
+        using source = rpc::answered_stream<typename R::value_type>;
+        return {R(std::make_shared<source>(std::move(*talking))), outcome::done};
+    }
+    template <class All, std::size_t... I>
+    result<pending<R>> start_with(deadline d, All& all, std::index_sequence<I...>) const {
+        const auto ours = [this](const auto& given) {
+            if constexpr (rpc::is_pending<std::remove_cvref_t<decltype(given)>>) {
+                return given.at() == far_;
+            } else {
+                return true;
+            }
+        };
+        if (!(ours(std::get<I>(all)) && ...)) return errc::invalid_argument;
+        const auto id =
+            send_start(d, rpc::part<std::remove_cvref_t<Args>>(std::get<I>(std::move(all)))...);
         if (!id) return id.error();
         return pending<R>(far_, *id);
     }
-
-private:
-    friend rpc::access;
-
-    /// Hands the arguments to `send(called, size, filler)`.
-    template <class Send>
-    static auto sent(Send send, const std::remove_cvref_t<Args>&... a)
-        -> std::invoke_result_t<Send&, const rpc::called&, std::size_t, rpc::filler> {
-        const std::size_t count = arguments::count(a...);
-        const std::size_t n = arguments::size(count, a...);
-        if (n == unencodable) return errc::message_too_large;
-        const auto write = [&](mutable_bytes to) { arguments::write(count, to, a...); };
-        return send(
-            rpc::called{number, description.prints[count], how, name, description.words.words()}, n,
-            rpc::filler(write));
+    [[nodiscard]] reply<R> finished(result<pending<R>> p) const {
+        if (!p) return {p.error(), far_ != nullptr ? far_->how() : outcome::not_started};
+        return p->finish();
     }
     reply<R> call_near(deadline d, const std::remove_cvref_t<Args>&... a) const {
         if (!near_) return {errc::unsupported, outcome::not_started};
-        call_context context(d.at());
-        auto r = near_(context, a...);
-        const outcome known = r ? outcome::done : outcome::failed;
-        return {std::move(r), known};
+        if constexpr (!is_live) {
+            call_context context(d.at());
+            auto r = near_(context, a...);
+            const outcome known = r ? outcome::done : outcome::failed;
+            return {std::move(r), known};
+        } else {
+            // A stream may go on when this has returned, and with it the arguments.
+            auto kept = std::make_shared<rpc::near_call<values>>(d.at(), values(a...));
+            auto t = std::apply([&](const auto&... x) { return near_(kept->context, x...); },
+                                kept->arguments);
+            auto r = t.pull();
+            while (!r) {
+                if (auto w = t.wait(d); !w) return {w.error(), outcome::unknown};
+                r = t.pull();
+            }
+            const outcome known = *r ? outcome::done : outcome::failed;
+            if constexpr (rpc::is_stream<R>) {
+                if (*r) *r = rpc::keeping(std::move(**r), std::move(kept));
+            }
+            return {std::move(*r), known};
+        }
     }
     template <class F>
     static handler_type wrapped(F f) {
         return [f = std::move(f)]([[maybe_unused]] call_context& c,
-                                  const std::remove_cvref_t<Args>&... a) mutable -> result<R> {
+                                  const std::remove_cvref_t<Args>&... a) mutable -> handled_type {
             const auto run = [&]() -> decltype(auto) {
                 if constexpr (std::is_invocable_v<F&, call_context&,
                                                   const std::remove_cvref_t<Args>&...>) {
@@ -251,11 +329,16 @@ private:
                     return f(a...);
                 }
             };
-            if constexpr (std::is_void_v<decltype(run())>) {
+            using returned = decltype(run());
+            static_assert(is_live || !rpc::is_eventual<std::remove_cvref_t<returned>>,
+                          "parley: a handler that waits is for methods with streams or callbacks");
+            if constexpr (std::is_void_v<returned>) {
                 run();
                 return result<R>();
-            } else {
+            } else if constexpr (std::is_same_v<returned, handled_type>) {
                 return run();
+            } else {
+                return result<R>(run());
             }
         };
     }
@@ -264,72 +347,5 @@ private:
     rpc::remote* far_ = nullptr;
 };
 
-namespace rpc {
-
-template <class T>
-inline constexpr bool is_method = false;
-template <fixed_text Spelling, class Signature, class Manner>
-inline constexpr bool is_method<method<Spelling, Signature, Manner>> = true;
-
-template <class... Methods>
-consteval bool all_methods(parley::detail::types<Methods...>) {
-    return sizeof...(Methods) > 0 && (is_method<Methods> && ...);
-}
-template <class... Methods>
-consteval bool names_differ(parley::detail::types<Methods...>) {
-    const std::uint64_t numbers[] = {Methods::number...};
-    for (std::size_t i = 0; i < sizeof...(Methods); ++i) {
-        for (std::size_t k = 0; k < i; ++k) {
-            if (numbers[i] == numbers[k]) return false;
-        }
-    }
-    return true;
-}
-
-/// Says in words why S is no service, once.
-template <class S>
-struct require_service {
-    static_assert(all_methods(parley::detail::member_types<S>{}),
-                  "parley: a service is a struct of parley::method<\"name\", R(Args...)> members "
-                  "and nothing else");
-    static_assert(names_differ(parley::detail::member_types<S>{}),
-                  "parley: two methods of a service have the same name");
-    static constexpr bool value = true;
-};
-
-template <class Old, class New>
-consteval bool serves_method() {
-    if constexpr (Old::number != New::number) {
-        return false;
-    } else if constexpr (New::arguments::least > Old::arguments::least ||
-                         New::arguments::most < Old::arguments::most) {
-        return false;
-    } else {
-        for (std::size_t k = Old::arguments::least; k <= Old::arguments::most; ++k) {
-            if (Old::description.prints[k] != New::description.prints[k]) return false;
-        }
-        return true;
-    }
-}
-template <class Old, class... News>
-consteval bool serves_one(parley::detail::types<News...>) {
-    return (serves_method<Old, News>() || ...);
-}
-template <class News, class... Olds>
-consteval bool serves_all(parley::detail::types<Olds...>) {
-    return (serves_one<Olds>(News{}) && ...);
-}
-
-/// Whether a server of `Server` answers every call that callers of `Caller` can make:
-///
-///     static_assert(parley::rpc::compatible<calculator_v1, calculator_v2>);
-///
-/// The other way round, a new caller of an old server, holds too as long as the optional arguments
-/// that were added stay empty.
-template <class Caller, class Server>
-inline constexpr bool compatible =
-    serves_all<parley::detail::member_types<Server>>(parley::detail::member_types<Caller>{});
-
-}  // namespace rpc
 }  // namespace v1
 }  // namespace parley

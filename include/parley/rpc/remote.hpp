@@ -7,10 +7,11 @@
 #include <parley/base/error.hpp>
 #include <parley/base/peer.hpp>
 #include <parley/base/time.hpp>
-#include <parley/rpc/frame.hpp>
+#include <parley/rpc/promises.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,6 +50,20 @@ private:
     void (*write_)(const void*, mutable_bytes);
 };
 
+class line;
+
+/// The caller's side of a call in which more goes to and fro than question and answer.
+class talker {
+public:
+    /// False: nobody who speaks this writes it.
+    virtual bool on_frame(const header&, bytes body) = 0;
+    /// Does and sends what can be done and sent now.
+    virtual void work(line&) = 0;
+
+protected:
+    ~talker() = default;
+};
+
 /// The other side of a service. One thread at a time.
 class remote {
 public:
@@ -57,8 +72,9 @@ public:
     remote& operator=(const remote&) = delete;
     virtual ~remote() = default;
 
-    /// Sends a call with n bytes of arguments. Its number.
-    virtual result<std::uint64_t> start(const called&, std::size_t n, filler, deadline) = 0;
+    /// Sends a call with n bytes of arguments, into which go the answers that it takes. Its number.
+    virtual result<std::uint64_t> start(const called&, std::size_t n, filler,
+                                        std::span<const taken>, deadline) = 0;
     /// The answer; its bytes stay until the next start.
     virtual result<bytes> finish(std::uint64_t id, deadline) = 0;
     /// Both, and again where the manner of the method allows it. What is known of it is how().
@@ -68,7 +84,17 @@ public:
     virtual void cancel(std::uint64_t id) = 0;
     /// Whether a call is neither finished nor cancelled.
     [[nodiscard]] virtual bool is_known(std::uint64_t id) const = 0;
+    /// Whether its answer, or the loss of the way, has come.
+    [[nodiscard]] virtual bool is_settled(std::uint64_t id) const = 0;
     [[nodiscard]] virtual outcome how() const noexcept = 0;
+    /// More words on the last error.
+    [[nodiscard]] virtual const diagnostics& why() const noexcept = 0;
+
+    /// The frames of a call go to its talker, which is asked to work, until it leaves.
+    virtual void join(std::uint64_t id, talker&) = 0;
+    virtual void leave(std::uint64_t id) noexcept = 0;
+    /// Lets talkers work, then waits until something has come, or a call is settled.
+    virtual result<void> pump(std::uint64_t id, deadline&) = 0;
 };
 
 }  // namespace rpc
