@@ -76,6 +76,7 @@ const work works[] = {
      "trip",
      64,
      {{"boost", {1880, 0}}, {"zeromq", {70200, 0}}, {"iceoryx", {1740, 0}}, {"nng", {106000, 0}}}},
+    {"call, unix socket", "call", 0, {{"grpc", {0, 0}}, {"capnp", {0, 0}}}},
 };
 
 pid_t start(const std::vector<std::string>& words, int out) {
@@ -194,7 +195,7 @@ void wait_for_quiet(double patience_s) {
 void pair(const settings& s, const std::string& peer, const work& w, outcome& o) {
     wait_for_quiet(s.patience);
     const std::string place = bench::placement(bench::line_round_trip_ns());
-    const auto ours = measure(s, "parley", w);
+    const auto ours = measure(s, std::string_view(w.kind) == "call" ? "calls" : "parley", w);
     const auto theirs = measure(s, peer, w);
     if (!theirs || !ours) {
         ++o.hung;
@@ -317,12 +318,12 @@ settings read_arguments(int argc, char** argv) {
 int main(int argc, char** argv) {
     const settings s = read_arguments(argc, argv);
     std::vector<std::string> all;
-    for (const std::string peer : {"boost", "zeromq", "nng", "iceoryx"}) {
+    for (const std::string peer : {"boost", "zeromq", "nng", "iceoryx", "grpc", "capnp"}) {
         const bool built = ::access((s.here + "/peer_" + peer).c_str(), X_OK) == 0;
         if (built && (s.only.empty() || s.only == peer)) all.push_back(peer);
     }
     std::optional<roudi> helper;
-    if (!all.empty() && all.back() == "iceoryx") helper.emplace();
+    if (std::find(all.begin(), all.end(), "iceoryx") != all.end()) helper.emplace();
     if (!s.json) {
         fmt::print("{}\n{:<16} {:<8} {:>12} {:>12} {:>9}\n", machine(), "WORK", "PEER", "PARLEY",
                    "PEER", "RATIO");
@@ -331,10 +332,13 @@ int main(int argc, char** argv) {
     for (const work& w : works) {
         std::map<std::string, outcome> results;
         for (int i = 0; i < s.rounds; ++i) {
-            for (const auto& peer : all) pair(s, peer, w, results[peer]);
+            for (const auto& peer : all) {
+                if (w.peers.contains(peer)) pair(s, peer, w, results[peer]);
+            }
         }
         chart.push_back({w.name, {}});
         for (const auto& peer : all) {
+            if (!w.peers.contains(peer)) continue;
             chart.back().bars.push_back({peer, print(s, w, peer, results[peer])});
         }
     }

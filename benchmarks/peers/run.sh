@@ -5,7 +5,7 @@
 #   --rounds N     so many runs of each, in turn (default 15)
 #   --seconds S    of one run (default 0.2)
 #   --patience S   wait at most so long before each pair while others keep the machine busy (default 2)
-#   --peer NAME    only boost, zeromq, nng or iceoryx
+#   --peer NAME    only boost, zeromq, nng, iceoryx, grpc or capnp
 #   --json         a line for each ratio
 set -eu
 cd "$(dirname "$0")/../.."
@@ -13,7 +13,9 @@ cd "$(dirname "$0")/../.."
 case ${1:-} in -h | --help) sed -n '3,9p' benchmarks/peers/run.sh | cut -c 3-; exit 0 ;; esac
 
 debian_packages cmake g++ ninja-build pkgconf libboost1.81-dev libfmt-dev
-for peer in libzmq3-dev libnng-dev "libiceoryx-posh-dev libiceoryx-hoofs-dev iceoryx"; do
+for peer in libzmq3-dev libnng-dev "libiceoryx-posh-dev libiceoryx-hoofs-dev iceoryx" \
+    "libgrpc++-dev protobuf-compiler-grpc protobuf-compiler libprotobuf-dev" \
+    "capnproto libcapnp-dev"; do
     # shellcheck disable=SC2086
     debian_packages $peer || echo "-- goes without $peer" >&2
 done

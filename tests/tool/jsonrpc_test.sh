@@ -51,8 +51,15 @@ if ! command -v node >/dev/null; then
 fi
 NODE_PATH=${NODE_PATH:-$(npm root -g 2>/dev/null || :)}
 export NODE_PATH
-if ! node -e 'require.resolve("vscode-jsonrpc")' 2>/dev/null; then
-    echo "skipped: node finds no vscode-jsonrpc: npm install -g vscode-jsonrpc, or set NODE_PATH"
+has_client() { node -e 'require.resolve("vscode-jsonrpc")' 2>/dev/null; }
+if ! has_client && command -v npm >/dev/null; then
+    NODE_PATH=$work/node_modules
+    (cd "$work" && timeout 60 npm install --no-audit --no-fund --fetch-retries 0 \
+        --cache "$work/npm" vscode-jsonrpc) >"$work/npm.out" 2>&1 || :
+fi
+if ! has_client; then
+    echo "skipped: node finds no vscode-jsonrpc, and npm could not fetch it: npm install -g" \
+        "vscode-jsonrpc, or set NODE_PATH"
     exit 77
 fi
 cat >"$work/client.js" <<'JS'

@@ -347,29 +347,3 @@ TEST_CASE("stream: what is too long for the transport ends it with that error") 
     CHECK(far.c->add(1, 1).value() == 2);
     CHECK(far.saw.alive == 0);
 }
-TEST_CASE("talk: frames that nobody writes are refused, whatever they are") {
-    parley::random dice(11);
-    int refused = 0, taken = 0;
-    for (int round = 0; round < 200; ++round) {
-        rpc::talk t(1, 3);
-        std::int64_t held = 0;
-        for (int i = 0; i < 200; ++i) {
-            std::vector<std::byte> f(rpc::header::bytes + dice.below(3) * dice.below(20'000));
-            rpc::header h{1, static_cast<std::uint32_t>(dice.below(70'000)),
-                          static_cast<rpc::kind>(6 + dice.below(7)),
-                          static_cast<rpc::family>(dice.below(3)),
-                          static_cast<std::uint16_t>(dice.below(4))};
-            h.write(f.data());
-            rpc::header read;
-            if (!read.read(f) || !t.on_frame(read, parley::bytes(f).subspan(16))) {
-                ++refused;
-                continue;
-            }
-            ++taken;
-            if (read.what == rpc::kind::item) held += static_cast<std::int64_t>(f.size());
-            CHECK(held <= 3 * (rpc::talk::window_bytes + 60'000));
-        }
-    }
-    CHECK(refused > 1000);
-    CHECK(taken > 1000);
-}
