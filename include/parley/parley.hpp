@@ -24,6 +24,7 @@
 #include <parley/request.hpp>
 #include <parley/rpc.hpp>
 #include <parley/rpc/json_stream.hpp>
+#include <parley/rpc_any.hpp>
 #include <parley/shm/inspect.hpp>
 #include <parley/transport/all.hpp>
 #include <parley/transport/duplex_pair.hpp>

@@ -39,6 +39,51 @@ struct counter {
     method<"stop", void()> stop;
 };
 
+struct feed {
+    method<"endless", parley::stream<int>()> endless;
+    method<"sum", std::int64_t(parley::stream<int>)> sum;
+    method<"ask", int(parley::callback<bool(int)>)> ask;
+    method<"alive", int()> alive;
+    method<"stop", void()> stop;
+};
+struct counted {
+    explicit counted(int& n) : alive(n) { ++alive; }
+    counted(const counted&) = delete;
+    counted& operator=(const counted&) = delete;
+    ~counted() { --alive; }
+    int& alive;
+};
+template <class Address>
+int serve_feed(const Address& at) {
+    int alive = 0;
+    feed f;
+    f.endless = [&]() -> parley::stream<int> {
+        const counted one(alive);
+        for (int i = 0;; ++i) co_yield i;
+    };
+    f.sum = [&](parley::stream<int> in) -> parley::eventual<std::int64_t> {
+        const counted one(alive);
+        std::int64_t sum = 0;
+        while (const auto n = co_await in) sum += *n;
+        co_return sum;
+    };
+    f.ask = [&](parley::callback<bool(int)> go_on) -> parley::eventual<int> {
+        const counted one(alive);
+        for (int n = 0;; ++n) {
+            const auto more = co_await go_on.start(n);
+            if (!more) co_return more.error();
+            if (!*more) co_return n;
+        }
+    };
+    f.alive = [&] { return alive; };
+    f.stop = [](parley::call_context& k) { k.stop(); };
+    auto s = parley::open_server(at, f, 20s).value();
+    return s.serve() && s.close(5s) ? 0 : 1;
+}
+parley::stream<int> ones() {
+    for (;;) co_yield 1;
+}
+
 /// A counter whose calls with a positive argument run; zero waits to be killed.
 template <class Address>
 int serve(const Address& at, gate& running, gate* go = nullptr) {
@@ -244,5 +289,50 @@ TEST_CASE(
         auto c = parley::open_client<counter>(at, 20s).value();
         CHECK(c->stop(60s));
         CHECK(server.wait() == 0);
+    });
+}
+TEST_CASE("service: streams and callbacks end at once with whoever is killed, on both sides") {
+    watchdog dog("service: killed streams");
+    over_every_transport([](const auto& at, const char* name) {
+        INFO(name);
+        std::optional<child> server;
+        server.emplace([&] { return serve_feed(at); });
+        auto c = parley::open_client<feed>(at, 20s).value();
+        for (int round = 0; round < 3; ++round) {
+            gate talking;
+            child caller([&] {
+                auto own = parley::open_client<feed>(at, 20s).value();
+                auto numbers = own->endless().value();
+                auto sum = own->sum.start(ones()).value();
+                for (int i = 0; i < 1000; ++i) (void)numbers.next();
+                (void)own->ask([&](int n) {
+                    if (n == 20) talking.open();
+                    return true;
+                });
+                return 0;
+            });
+            talking.pass();
+            CHECK(c->alive(20s).value() == 3);
+            caller.kill();
+            while (c->alive(20s).value() != 0) continue;  // it learns of the death; dog watches
+        }
+        auto numbers = c->endless().value();
+        CHECK(numbers.next(20s).value() == 0);
+        auto sum = c->sum.start(ones()).value();
+        bool asked = false;
+        const auto ask = c->ask([&](int n) {
+            if (n == 5) server->kill(), asked = true;
+            return true;
+        });
+        CHECK(asked);
+        CHECK(ask.error() == errc::peer_lost);
+        CHECK(ask.how() == outcome::unknown);
+        CHECK(sum.finish().error() == errc::peer_lost);
+        while (numbers.next()) continue;
+        CHECK(numbers.next().error() == errc::peer_lost);
+        server.emplace([&] { return serve_feed(at); });
+        CHECK(c->endless(20s).value().next(20s).value() == 0);  // the next one is found
+        CHECK(c->stop(20s));
+        CHECK(server->wait() == 0);
     });
 }

@@ -129,7 +129,7 @@ public:
     result<void> answer(const ticket& t, rpc::header h, std::size_t n, Write write,
                         diagnostics& why) {
         member* m = find(t.caller);
-        if (m == nullptr || !m->own.book.is_open(t.id)) return {};
+        if (m == nullptr || t.notice || !m->own.book.is_open(t.id)) return {};
         auto& out = m->way.out();
         const std::size_t most = out.limits().message_bytes_max;
         if (rpc::header::bytes + n > most) {

@@ -148,8 +148,8 @@ private:
     /// over there: of calls that did not leave yet. Waits for the others.
     result<void> put_in(std::size_t n, rpc::filler fill, std::span<const rpc::taken> takes,
                         deadline& d) {
-        std::vector<std::byte> with_gaps(n);
-        fill(with_gaps);
+        gaps_.resize(n);
+        fill(gaps_);
         for (bool packed = true;; packed = false) {
             for (bool again = true; std::exchange(again, false);) {
                 for (const auto& t : takes) {
@@ -165,7 +165,7 @@ private:
                 arguments_.insert(arguments_.end(), b.begin(), b.end());
             };
             for (const auto& t : takes) {
-                put(bytes(with_gaps).subspan(from, t.at - from));
+                put(bytes(gaps_).subspan(from, t.at - from));
                 from = t.at;
                 if (!is_settled(t.call)) {
                     left_.push_back({t.call, static_cast<std::uint32_t>(arguments_.size())});
@@ -179,7 +179,7 @@ private:
                 }
                 put(*answer);
             }
-            put(bytes(with_gaps).subspan(from));
+            put(bytes(gaps_).subspan(from));
             const std::size_t heads = rpc::call_header::bytes + rpc::once_header::bytes;
             if (left_.empty() ||
                 caller_.fits_pack(rpc::taken::bytes_of(left_.size()) + heads + arguments_.size())) {
@@ -282,8 +282,8 @@ private:
     deadline wait_ = never;
     outcome how_ = outcome::done;
     std::uint64_t self_ = detail::fresh_id(), server_ = 0, next_ = 1;
-    std::vector<open_call> open_;       // of those that run once
-    std::vector<std::byte> arguments_;  // of a call that takes answers
+    std::vector<open_call> open_;              // of those that run once
+    std::vector<std::byte> gaps_, arguments_;  // of a call that takes answers
     std::vector<rpc::taken> left_;
 };
 

@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -199,27 +199,43 @@ public:
                 return std::nullopt;
             }
             next_ = h.id + 1;
-            open_.push_back(h.id);
+            open(h.id);
         }
         const time_point until = h.number == 0 ? never : now + std::chrono::microseconds(h.number);
         return question{h.id, until, f.subspan(header::bytes), notice, h.mark};
     }
     /// Ends a question; false: its caller no longer waits for the answer.
     bool close(std::uint64_t id) {
-        const auto at = std::lower_bound(open_.begin(), open_.end(), id);
+        const auto at = std::lower_bound(open_.begin() + first_, open_.end(), id);
         if (at == open_.end() || *at != id) return false;
-        open_.erase(at);
+        if (at == open_.begin() + first_) {
+            ++first_;
+        } else {
+            open_.erase(at);
+        }
         return true;
     }
     /// Asked, not answered, not given up.
     [[nodiscard]] bool is_open(std::uint64_t id) const noexcept {
-        return std::binary_search(open_.begin(), open_.end(), id);
+        return std::binary_search(open_.begin() + first_, open_.end(), id);
     }
-    [[nodiscard]] std::size_t open() const noexcept { return open_.size(); }
+    [[nodiscard]] std::size_t open() const noexcept {
+        return open_.size() - static_cast<std::size_t>(first_);
+    }
     [[nodiscard]] std::uint64_t corrupt() const noexcept { return corrupt_; }
 
 private:
-    std::deque<std::uint64_t> open_;  // ascending
+    /// A deque would allocate as it moves on.
+    void open(std::uint64_t id) {
+        if (first_ > 1024 || open() == 0) {
+            open_.erase(open_.begin(), open_.begin() + first_);
+            first_ = 0;
+        }
+        open_.push_back(id);
+    }
+
+    std::vector<std::uint64_t> open_;  // ascending, from first_ on
+    std::ptrdiff_t first_ = 0;
     std::uint64_t next_ = 0, corrupt_ = 0;
 };
 

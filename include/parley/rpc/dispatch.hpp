@@ -6,7 +6,8 @@
 //   call    | method u64  | signature u64  | arguments
 //           +-------------+----------------+----------------- - -
 //
-//   method     the fingerprint of "method NAME", or `greeting`: who is this server? (its number)
+//   method     the fingerprint of "method NAME", or `greeting`: who is this server? (its number),
+//              or `describing`: what does it offer? (a list of described_method, portable)
 //   signature  the fingerprint of "(types of the arguments that travel) -> type of the answer"
 //
 // A call of a method that is to run once has a once_header between signature and arguments.
@@ -32,7 +33,7 @@ namespace rpc {
 
 struct call_header {
     static constexpr std::size_t bytes = 16;
-    static constexpr std::uint64_t greeting = 1;
+    static constexpr std::uint64_t greeting = 1, describing = 2;
 
     std::uint64_t method = 0, signature = 0;
 
@@ -46,6 +47,16 @@ struct call_header {
         signature = load_le<std::uint64_t>(from.data() + 8);
         return true;
     }
+};
+
+/// What a server says of a method, for callers that do not know its service.
+struct described_method {
+    std::string name;
+    std::vector<std::string> parameters;  ///< their names, if they have any
+    std::string signature;                ///< "(types of the arguments) -> type of the answer"
+    std::uint64_t method = 0, print = 0;  ///< what a call with all arguments is made with
+    std::uint8_t how = 0;                 ///< a manner
+    bool is_live = false;                 ///< has streams or callbacks
 };
 
 /// What both ends of any service say of themselves.
@@ -68,6 +79,7 @@ public:
         call_header h;
         if (!h.read(call)) return out.refuse(errc::corrupt, "no call");
         if (h.method == call_header::greeting) return greet(out);
+        if (h.method == call_header::describing) return send_answer(describe(), c, out);
         call = call.subspan(call_header::bytes);
         bool found = false;
         parley::detail::each_member(*service_, [&](auto& m) {
@@ -172,6 +184,26 @@ private:
                 return out.refuse(errc::out_of_resources,
                                   "the server keeps no more answers to calls that run once");
         }
+    }
+    [[nodiscard]] result<std::vector<described_method>> describe() {
+        std::vector<described_method> all;
+        parley::detail::each_member(*service_, [&](auto& m) {
+            using method = std::remove_cvref_t<decltype(m)>;
+            if (!m) return true;
+            described_method d;
+            d.name = m.name;
+            for (std::size_t i = 0; i < method::spelling.count; ++i) {
+                d.parameters.emplace_back(method::spelling.parameters[i]);
+            }
+            d.signature = method::description.words.words();
+            d.method = method::number;
+            d.print = method::description.prints[method::arguments::most];
+            d.how = static_cast<std::uint8_t>(method::how);
+            d.is_live = method::is_live;
+            all.push_back(std::move(d));
+            return true;
+        });
+        return all;
     }
     [[nodiscard]] std::string names() {
         std::string all;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Services: how methods are spelt, what versions of them meet, and calls between threads.
-#include <parley/rpc.hpp>
+#include <parley/rpc_any.hpp>
 
 #include "support/catch.hpp"
 #include "support/process.hpp"
@@ -284,6 +284,43 @@ TEST_CASE("service: a call whose time ran out, or that was given up, in the queu
     };
     over(parley::uds(dir / "x"));
     over(parley::shm(name.text()));
+}
+TEST_CASE("service: at a URI, chosen at run time, it is served and called as elsewhere") {
+    watchdog dog("service: at a URI");
+    const temporary_directory dir;
+    const unique_name name("service-uri");
+    for (const auto& at : {parley::uds(dir / "x").to_uri(), parley::shm(name.text()).to_uri(),
+                           parley::inproc(name.text()).to_uri()}) {
+        INFO(at.text());
+        std::vector<std::string> notes;
+        bool served = false;
+        std::thread serving([&] {
+            auto s = parley::open_server(at, implementation(notes), 20s).value();
+            served = s.serve() && s.close(5s);
+        });
+        auto c = parley::open_client<calculator>(at, 20s).value();
+        CHECK(c->add(1, 2).value() == 3);
+        const auto nothing = [](parley::mutable_bytes) {};
+        const rpc::called what{rpc::call_header::describing, 0, rpc::manner::idempotent, "describe",
+                               "()"};
+        const auto said = c.link().call(what, 0, rpc::filler(nothing), 20s);
+        const auto methods =
+            parley::portable<std::vector<rpc::described_method>>::decode(said.value()).value();
+        REQUIRE(methods.size() == 7);
+        CHECK(methods[0].name == "add");
+        CHECK(methods[0].parameters == std::vector<std::string>{"a", "b"});
+        CHECK(methods[0].signature == "(f64, f64) -> f64");
+        CHECK(methods[2].signature == "once (i32) -> i32");
+        CHECK(c->stop());
+        serving.join();
+        CHECK(served);
+    }
+    parley::diagnostics why;
+    const auto none = parley::open_client<calculator>(parley::uri("mq://x"), 0s, &why);
+    CHECK(none.error() == errc::unsupported);
+    CHECK_THAT(why.text(), contains("tcp"));
+    CHECK(parley::open_client<calculator>(parley::uri("tcp://x:y"), 0s, &why).error() ==
+          errc::invalid_argument);
 }
 TEST_CASE("service: what is to run once runs once, however often it is sent") {
     std::vector<std::string> notes;

@@ -43,6 +43,7 @@ struct market {
     method<"ask_blocking", int(int, callback<int(int)>)> ask_blocking;
     method<"tell", void(callback<void(std::string)>, int)> tell;
     method<"add", int(int, int)> add;
+    method<"note", void(int), parley::one_way> note;
     method<"endless", stream<std::string>(int)> endless;
     method<"stop", void()> stop;
 };
@@ -113,6 +114,7 @@ market implementation(seen& s) {
         }
     };
     m.add = [](int a, int b) { return a + b; };
+    m.note = [](int) {};
     m.endless = [&s](int bytes) -> stream<std::string> {
         const witness w(s.alive);
         for (;;) {
@@ -292,6 +294,12 @@ TEST_CASE("stream: who wants no more of it ends what makes it") {
     late.cancel();
     CHECK(far.c->add(1, 1).value() == 2);
     CHECK(far.saw.alive == 0);
+}
+TEST_CASE("stream: what nobody answers answers nobody else's call") {
+    far_market far;
+    auto first = far.c->endless(1000).value();  // number 0, as every call that nobody answers
+    CHECK(far.c->note(1));
+    for (int i = 0; i < 1000; ++i) REQUIRE(first.next().value().size() == 1000);
 }
 TEST_CASE("stream: both end at once when the other side is lost") {
     far_market far;
