@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // parley transports: what each transport guarantees, as its own limits() say, and what it costs
 // here. The README's table is this output.
+#include "transports.hpp"
 #include "tool.hpp"
 
 #include <parley/channel.hpp>
-#include <parley/transport/all.hpp>
 
 #include <sched.h>
 
@@ -32,6 +32,8 @@ constexpr sample samples[] = {
     {"unix://…?type=seqpacket", "unix://%/q?type=seqpacket", one_host, "the same"},
     {"unix://…?type=datagram", "unix://%/d?type=datagram", one_host, "the same"},
     {"tcp://host:7000", "tcp://127.0.0.1:0", "hosts", "who reaches the port"},
+    {"tls://host:7000?ca=…", "tls://localhost:0?ca=%/tls.pem&cert=%/tls.pem&key=%/tls.key", "hosts",
+     "whose certificate `ca` vouches for"},
     {"udp://host:7001?delivery=at_most_once", "udp://127.0.0.1:0?delivery=at_most_once", "hosts",
      "who reaches the port"},
     {"udp_multicast://239.1.1.1:7400?delivery=…",
@@ -84,9 +86,10 @@ bool look(row& r, const std::string& address, parley::diagnostics& why) {
         r.receiver = both->rx.limits();
         return true;
     }
-    auto in = parley::open_receiver<any_message>(at, std::chrono::seconds(5), &why);
+    constexpr auto longest = std::chrono::seconds(5);
+    auto in = parley::open_receiver<any_message>(at, transports{}, longest, &why);
     if (!in) return false;
-    auto out = parley::open_sender<payload>(in->address(), std::chrono::seconds(5), &why);
+    auto out = parley::open_sender<payload>(in->address(), transports{}, longest, &why);
     if (!out) return false;
     r.receiver = in->limits();
     r.sender = out->limits();
@@ -101,6 +104,25 @@ std::string filled_in(std::string address, const std::string& directory) {
         }
     }
     return address;
+}
+
+/// Whether this tool can open it here. For TLS it makes a certificate that vouches for itself.
+bool can_open(const parley::uri& at, const std::string& directory) {
+    if (at.scheme() != "tls") return true;
+    if (std::is_void_v<tls>) {
+        fmt::print(stderr, "tls is left out: this tool was built without OpenSSL\n");
+        return false;
+    }
+    const std::string command = fmt::format(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+        "-subj /CN=localhost -addext subjectAltName=DNS:localhost "
+        "-keyout '{0}/tls.key' -out '{0}/tls.pem' >/dev/null 2>&1 </dev/null",
+        directory);
+    if (std::system(command.c_str()) == 0) return true;
+    fmt::print(stderr,
+               "tls is left out: its certificate is made by the openssl command, which is not "
+               "there or failed (Debian: apt-get install openssl)\n");
+    return false;
 }
 
 /// The kernel keeps a queue until somebody removes it.
@@ -150,6 +172,7 @@ int run_transports(const transports_options& o) {
         row r{s};
         parley::diagnostics why;
         const std::string address = filled_in(s.address, directory);
+        if (!can_open(parley::uri{address}, directory)) continue;
         if (!look(r, address, why)) {
             code = fail(cannot_open, why.text());
             continue;
