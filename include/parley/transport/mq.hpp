@@ -121,8 +121,8 @@ public:
 /// ends.
 ///
 /// Thread safety: as any end, one thread at a time; ends are independent. Blocking: `send` waits
-/// while the queue is full; waits are polls by the monotonic clock, those without deadline
-/// mq_receive. Lifetime: a view is valid until it is destroyed, one at a time. Errors of open:
+/// while the queue is full; waits are polls by the monotonic clock, those without deadline mq_send
+/// and mq_receive. Lifetime: a view is valid until it is destroyed, one at a time. Errors of open:
 /// invalid_argument (the name); incompatible (a queue of another shape has the name); in_use (it
 /// has a receiver); denied; out_of_resources (a limit of the kernel, named with the remedy). A
 /// message of another type is `incompatible`, one that is not parley's `corrupt`; it is gone from

@@ -52,7 +52,8 @@ public:
 /// noticed; a sender never learns of its receiver.
 ///
 /// Thread safety: as any end, one thread at a time; ends are independent. Blocking: `send` waits
-/// while the queue is full; the kernel wakes nobody, so a wait looks at least every millisecond.
+/// while the queue is full. Without deadline the kernel wakes who waits; with one it wakes nobody,
+/// so a wait looks at least every millisecond.
 /// pollable() is `unsupported`. Lifetime: a view is valid until it is destroyed, one at a time.
 /// Errors of open: invalid_argument (the name); incompatible (the queue has another capacity);
 /// in_use (it has a receiver); denied; out_of_resources (a limit of the kernel, named with the

@@ -49,6 +49,7 @@ using detail::framing;
 /// says `incompatible`.
 ///
 /// Thread safety: as any end, one thread at a time; sender and receiver are independent.
+/// A sender that comes while another one keeps the receiver busy is let in within some 10 ms.
 /// Blocking: a host that is no number is looked up by open, which blocks as long as the system's
 /// resolver does, whatever the deadline. A send without deadline is one send(2) if there is room.
 /// Errors of open: invalid_argument (the text; no address of this host), not_found (no such host),
