@@ -24,6 +24,7 @@ struct lane_world {
         bool polls = false;  // both sleep on descriptors
         bool loans =
             false;  // loan, fill and commit, and views given back later, in place of copies
+        bool batches = false;  // two at once, if there are two
         explorer::life writer = explorer::life::immortal, reader = explorer::life::immortal;
     };
     static constexpr std::size_t writer_id = 0, reader_id = 1;
@@ -50,7 +51,7 @@ struct lane_world {
 
 private:
     [[nodiscard]] std::size_t length_of(std::uint64_t i) const {
-        return i % 2 == 0 || shape.capacity < 64 ? 8 : 16;
+        return i % 2 == 0 || shape.capacity < 64 || how.batches ? 8 : 16;
     }
 
     void set_up() {
@@ -87,28 +88,36 @@ private:
     [[nodiscard]] parley::detail::sleeper<atomics> writer_bed() {
         return {page.state.asleep, cursor.bell};
     }
-    bool try_send(std::uint64_t i, std::uint64_t& asleep) {
+    /// How many were sent.
+    std::uint64_t try_send(std::uint64_t i, std::uint64_t& asleep) {
+        if (how.batches) {
+            const std::uint64_t both[2] = {i + 1, i + 2};
+            const std::size_t n = i + 1 < how.messages ? sizeof both : 8;
+            return writer.copy_in_many({reinterpret_cast<const std::byte*>(both), n}, 8, asleep);
+        }
         const std::uint64_t body[2] = {i + 1, ~i};
         const parley::bytes m(reinterpret_cast<const std::byte*>(body), length_of(i));
-        if (!how.loans) return writer.copy_in(m, asleep);
+        if (!how.loans) return writer.copy_in(m, asleep) ? 1 : 0;
         const auto room = writer.try_loan(m.size());
-        if (room.data() == nullptr) return false;
+        if (room.data() == nullptr) return 0;
         atomics::write(room.data(), m.data(), m.size());
         asleep = writer.commit(m.size());
-        return true;
+        return 1;
     }
     void write() {
-        for (std::uint64_t i = 0; i < how.messages; ++i) {
+        for (std::uint64_t i = 0, n = 0; i < how.messages; i += n) {
             std::uint64_t asleep = 0;
             for (;;) {
                 explorer::settled(parley::testing::mixed(i, writer.head_seen()));
-                if (try_send(i, asleep)) break;
+                n = try_send(i, asleep);
+                if (n != 0) break;
                 if (reader_died()) return count_unread();
-                const std::size_t n = length_of(i);
-                atomics::store(page.state.wanted, writer.head_for(n), std::memory_order_relaxed);
-                doze(writer_bed(), writer_id, [&] { return writer.room_now(n); });
+                const std::size_t length = length_of(i);
+                atomics::store(page.state.wanted, writer.head_for(length),
+                               std::memory_order_relaxed);
+                doze(writer_bed(), writer_id, [&] { return writer.room_now(length); });
             }
-            ++committed;
+            committed += n;
             ring_reader(asleep);
             if (how.rush) writer_bed().rush();
         }
@@ -166,8 +175,17 @@ private:
     }
     parley::detail::lane_reader<atomics>::item next(parley::detail::lane_reader<atomics>& lane) {
         std::uint64_t body[2]{};
+        if (how.batches) {
+            const auto more =
+                lane.take_many_into({reinterpret_cast<std::byte*>(body), sizeof body}, 8);
+            for (std::size_t i = 0; i < more; ++i) {
+                got += i == 0 ? 0 : 1;
+                compare(body + i);
+            }
+            if (more != 0) return {parley::detail::taken::message, {}};
+        }
         const std::size_t n = length_of(got);
-        if (!how.loans && lane.take_into({reinterpret_cast<std::byte*>(body), n})) {
+        if (!how.loans && !how.batches && lane.take_into({reinterpret_cast<std::byte*>(body), n})) {
             compare(body);
             return {parley::detail::taken::message, {}};
         }
@@ -180,7 +198,7 @@ private:
         return item;
     }
     void compare(const std::uint64_t* body) const {
-        const bool same = body[0] == got + 1 && (length_of(got) == 8 || body[1] == ~got);
+        const bool same = *body == got + 1 && (length_of(got) == 8 || body[1] == ~got);
         explorer::require(same, "a message is torn, out of order, or comes twice");
     }
     void ring_writer(parley::detail::lane_reader<atomics>& lane, std::uint64_t asleep) {

@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
         {"lane: one at a time, loans", plain,
          world_of<lane>({.messages = 2, .capacity = 32, .loans = true})},
         {"lane: three, of two lengths", plain, world_of<lane>({})},
+        {"lane: three in batches", plain, world_of<lane>({.batches = true})},
         {"lane: two, futexes that return early", nervous,
          world_of<lane>({.messages = 2, .capacity = 32})},
         {"lane: two, by descriptors", plain,

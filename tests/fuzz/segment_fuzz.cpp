@@ -57,8 +57,15 @@ void drain_lane(input from, std::uint8_t shaped, std::uint16_t start) {
     layout::lane_page other_side{};
     layout::reader_state reader_side{};
     cursor.head = s.first() + std::uint64_t{start} * s.alignment;
+    // What a dead reader left may be anything too.
+    cursor.taken = cursor.head + std::uint64_t{shaped} * start % (2 * s.capacity);
+    cursor.batch = start;
+    (void)parley::detail::succession<parley::detail::std_atomics>::take_over(cursor, s, bytes);
     parley::detail::lane_reader<parley::detail::std_atomics> reader(s, bytes, cursor, other_side);
     std::size_t sum = 0;
+    std::byte many[64];
+    sum += reader.take_many_into({many, sizeof many}, 1 + shaped % 16);
+    reader.release();
     for (std::size_t taken = 0; taken <= s.capacity; ++taken) {  // a ring may go round for ever
         const auto item = reader.take();
         if (item.kind == parley::detail::taken::message) {
