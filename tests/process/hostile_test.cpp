@@ -89,6 +89,12 @@ public:
         }
     }
 
+    /// News without end: somebody else has come, again and again.
+    [[noreturn]] void hammer() {
+        constexpr auto claims = layout::doorbell_offset + offsetof(layout::doorbell_page, claims);
+        for (auto n = read(claims);;) put(claims, ++n, 4);
+    }
+
 private:
     void rest() {
         // A peer of few words: what it wrote stands for a while.
@@ -212,7 +218,8 @@ void face_a_writer(const stretches& where, bool spoils_all, std::uint64_t seed) 
         auto own = sink_at(shm(fd));  // lane 0
         taken.open();
         opened.pass();
-        scribbler(fd, where, seed).run();
+        scribbler own_hand(fd, where, seed);
+        seed % 3 == 2 ? own_hand.hammer() : own_hand.run();
     });
     taken.pass();
     child honest([&] {
@@ -228,9 +235,12 @@ void face_a_writer(const stretches& where, bool spoils_all, std::uint64_t seed) 
         if (!spoils_all) REQUIRE(*text == honest_text(next));
         ++next;
     }
+    CHECK(honest.wait() == 0);
+    // Where nobody else has anything to say, asking comes to its end as well.
+    (void)in.pollable();
+    for (int i = 0; i < 20; ++i) (void)ask(in, r);
     hostile.kill();
     CHECK(hostile.wait() == 128 + SIGKILL);
-    CHECK(honest.wait() == 0);
     CHECK(in.close(parley::never));
 }
 
