@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Calls of a service between two pinned processes: one by one, and many in batches; beside each the
-// round trip of the same transport without anything on it. rpc_bench [PAIRS]
+// Calls of a service between two pinned processes: one by one, many in batches, and a chain of
+// eight in which each takes the answer of the one before; beside each the round trip of the same
+// transport without anything on it. rpc_bench [PAIRS]
 #include "harness.hpp"
 
 #include <parley/channel.hpp>
@@ -59,7 +60,7 @@ double round_trip_ns(const Address& there, const Address& back) {
 }
 
 struct figures {
-    double null_ns = 0, batched_per_s = 0;
+    double null_ns = 0, chain_ns = 0, batched_per_s = 0;
 };
 
 template <class Address>
@@ -75,6 +76,16 @@ figures measure_calls(const Address& at) {
                 if (i >= warm) ns.push_back(bench::now_ns() - before);
             }
             out.null_ns = median_ns(ns);
+            ns.clear();
+            for (int i = 0; i < calls / 8; ++i) {
+                const auto before = bench::now_ns();
+                const auto together = c.batch();
+                auto sum = c->add.start(i, 1).value();
+                for (int k = 1; k < 8; ++k) sum = c->add.start(sum, 1).value();
+                if (sum.finish().value() != i + 8) std::abort();
+                ns.push_back(bench::now_ns() - before);
+            }
+            out.chain_ns = median_ns(ns);
             std::vector<parley::pending<std::int64_t>> sums;
             constexpr int many = 512, rounds = 200;
             std::int64_t total = 0;
@@ -101,18 +112,20 @@ figures measure_calls(const Address& at) {
 template <class Address>
 void compare(const char* name, int pairs, const Address& at, const Address& there,
              const Address& back) {
-    std::vector<double> bare, null, ratio, rate;
+    std::vector<double> bare, null, ratio, rate, chain;
     for (int pair = 0; pair < pairs; ++pair) {
         bare.push_back(round_trip_ns(there, back));
         const auto f = measure_calls(at);
         null.push_back(f.null_ns);
         rate.push_back(f.batched_per_s);
         ratio.push_back(f.null_ns / bare.back());
+        chain.push_back(f.chain_ns / f.null_ns);
     }
-    std::printf("%-10s %10.0f %10.0f %8.2f %8.2f to %.2f %12.2f\n", name,
+    std::printf("%-10s %10.0f %10.0f %8.2f %8.2f to %.2f %12.2f %12.2f\n", name,
                 bench::quartiles(bare).median, bench::quartiles(null).median,
                 bench::quartiles(ratio).median, bench::quartiles(ratio).low,
-                bench::quartiles(ratio).high, bench::quartiles(rate).median / 1e6);
+                bench::quartiles(ratio).high, bench::quartiles(rate).median / 1e6,
+                bench::quartiles(chain).median);
 }
 
 }  // namespace
@@ -120,8 +133,8 @@ void compare(const char* name, int pairs, const Address& at, const Address& ther
 int main(int argc, char** argv) {
     const int pairs = argc > 1 ? std::atoi(argv[1]) : 15;
     const std::string id = std::to_string(::getpid());
-    std::printf("%-10s %10s %10s %8s %16s %12s\n", "", "bare ns", "call ns", "ratio", "quartiles",
-                "batched M/s");
+    std::printf("%-10s %10s %10s %8s %16s %12s %12s\n", "", "bare ns", "call ns", "ratio",
+                "quartiles", "batched M/s", "chain/call");
     const auto shm = [&](const char* what) {
         return parley::shm("rpc_bench-" + id + what, {.wait = parley::waiting::spin});
     };

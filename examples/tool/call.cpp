@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // parley call, parley serve: JSON-RPC 2.0 from the command line, with any server and any client.
-#include "tool.hpp"
+#include "call.hpp"
 
 #include <parley/jsonrpc.hpp>
 
@@ -27,7 +27,8 @@ int with_socket(const std::string& text, F f) {
     };
     if (at.scheme() == parley::uds::scheme) return run(parley::uds::from(at, why));
     if (at.scheme() == parley::tcp::scheme) return run(parley::tcp::from(at, why));
-    return fail(wrong_usage, text + ": JSON-RPC is spoken over unix:// and tcp://");
+    return fail(wrong_usage,
+                text + ": JSON-RPC is spoken over unix:// and tcp://; --native over others");
 }
 result<parley::detail::unique_fd> connect(const parley::uds& at, parley::time_point until,
                                           parley::diagnostics& why) {
@@ -103,13 +104,6 @@ int call_over(int fd, const call_options& o, const json::value& params, patience
     return print(*answer);
 }
 
-/// What `parley serve` serves.
-struct demo {
-    parley::method<"add(a, b)", double(double, double)> add;
-    parley::method<"sum(numbers...)", std::int64_t(std::vector<std::int64_t>)> sum;
-    parley::method<"echo(text)", std::string(std::string)> echo;
-    parley::method<"fail(words)", void(std::string)> fail;
-};
 demo implementation() {
     return {.add = [](double a, double b) { return a + b; },
             .sum =
@@ -132,6 +126,7 @@ int run_call(const call_options& o) {
         if (ec) return fail(wrong_usage, "parameters '" + o.params + "': " + ec.message());
         if (!params.is_array() && !params.is_object()) params = json::array{params};
     }
+    if (o.native) return call_natively(o, params);
     return with_socket(o.address, [&](const auto& at) {
         parley::diagnostics why;
         patience left(o.timeout_seconds);
@@ -147,6 +142,7 @@ int run_call(const call_options& o) {
 }
 
 int run_serve(const serve_options& o) {
+    if (o.native) return serve_natively(o.address, implementation());
     return with_socket(o.address, [](const auto& at) {
         parley::diagnostics why;
         auto server = parley::open_json_server(at, implementation(), std::chrono::seconds(1), &why);

@@ -222,9 +222,13 @@ void add_care(commands& all) {
 
 void add_calls(commands& all) {
     tool::call_options* call = nullptr;
-    auto* c = all.add("call", "call a method of a JSON-RPC 2.0 server, print the result",
+    auto* c = all.add("call",
+                      "call a method of a JSON-RPC 2.0 server, or of a service of parley, print "
+                      "the result",
                       tool::run_call, call);
-    c->add_option("URI", call->address, "unix:///PATH or tcp://HOST:PORT")->required();
+    c->add_option("URI", call->address,
+                  "unix:///PATH or tcp://HOST:PORT; with --native also shm://NAME")
+        ->required();
     c->add_option("METHOD", call->method, "its name")->required();
     c->add_option("PARAMS", call->params,
                   "JSON: '[1, 2]', '{\"a\": 1}', or one value; none if left out");
@@ -232,11 +236,14 @@ void add_calls(commands& all) {
                   "give up after so many seconds (default: never)")
         ->check(CLI::NonNegativeNumber);
     c->add_flag("--notify", call->notify, "want no answer");
+    constexpr const char* native = "as services of parley speak, which say what their methods take";
+    c->add_flag("--native", call->native, native);
 
     tool::serve_options* serve = nullptr;
     auto* s = all.add("serve", "answer JSON-RPC 2.0: add, sum, echo, fail, to try it",
                       tool::run_serve, serve);
     add_address(*s, serve->address);
+    s->add_flag("--native", serve->native, native);
 }
 
 }  // namespace

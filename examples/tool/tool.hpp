@@ -109,11 +109,13 @@ struct transports_options {
 
 struct serve_options {
     std::string address;
+    bool native = false;  ///< as parley's services speak, not JSON-RPC
 };
 struct call_options {
     std::string address, method, params;
     double timeout_seconds = 0;
     bool notify = false;
+    bool native = false;
 };
 
 int run_recv(const recv_options&);

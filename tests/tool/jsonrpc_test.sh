@@ -35,6 +35,27 @@ said 'unix:// and tcp://'
 expect 4 "$tool" call --timeout 0.1 "unix://$work/nobody" add
 expect 2 "$tool" serve "unix://$work/demo"
 
+# The same service, as parley's own speak.
+listens "$work/native" "$tool" serve --native "unix://$work/native"
+expect 0 "$tool" call --native "unix://$work/native" add '[1.5, 2]'
+said 3.5
+expect 0 "$tool" call --native "unix://$work/native" add '{"b": 1, "a": 2}'
+said 3
+expect 0 "$tool" call --native "unix://$work/native" sum '[[1, 2, 4]]'
+said 7
+expect 0 "$tool" call --native "unix://$work/native" echo '"hello"'
+said '"hello"'
+expect 0 "$tool" call --native --notify "unix://$work/native" echo '"hello"'
+expect 5 "$tool" call --native "unix://$work/native" fail '"not today"'
+said 'not today'
+expect 5 "$tool" call --native "unix://$work/native" nothing
+said 'add(f64, f64) -> f64'
+expect 1 "$tool" call --native "unix://$work/native" add '[1, "x"]'
+said 'argument 2'
+expect 1 "$tool" call --native "unix://$work/native" add '[1, 2, 3]'
+expect 1 "$tool" call --native "unix://$work/native" add '{"a": 1, "c": 2}'
+expect 4 "$tool" call --native --timeout 0.1 "unix://$work/nobody" add
+
 listens "$work/x" "$server" --unix "$work/x"
 expect 0 "$tool" call "unix://$work/x" subtract '[42, 23]'
 said 19
