@@ -96,7 +96,8 @@ private:
 /// whose time ran out, or that was given up, before its turn came is not run.
 ///
 /// Thread safety: one thread at a time. Blocking: `serve_one` and `serve` wait for a call, handlers
-/// take as long as they do; an answer is never waited for.
+/// take as long as they do; an answer is never waited for. Lifetime: not to be moved while calls
+/// that stream, or wait in a coroutine, are open: they know where it is.
 /// Errors: timed_out, would_block; those of accepting (out_of_resources). What a caller does wrong
 /// is told to that caller.
 template <class Service, class Address>
