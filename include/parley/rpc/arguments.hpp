@@ -71,7 +71,7 @@ struct arguments {
     using values = std::tuple<A...>;
     /// Whether a value that was read looks into its message.
     static constexpr bool borrows = [] {
-        const auto one = []<class T>(std::type_identity<T>) {
+        [[maybe_unused]] const auto one = []<class T>(std::type_identity<T>) {
             if constexpr (is_live<T>) {
                 return false;
             } else {
