@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Who owns the name of a segment when its owner was killed.
 #include <parley/base/random.hpp>
+#include <parley/channel.hpp>
 #include <parley/transport/shm.hpp>
 
 #include "support/catch.hpp"
@@ -13,6 +14,7 @@
 #include <sys/prctl.h>
 
 #include <new>
+#include <thread>
 
 using namespace parley_test;
 using namespace std::chrono_literals;
@@ -158,4 +160,31 @@ TEST_CASE("shm: senders that are killed at any moment leave every lane to the ne
         next.join();
         CHECK(receive(in).error() == errc::closed);
     }
+}
+
+TEST_CASE("shm: without `resume` a receiver begins anew, and the senders of a dead one are told") {
+    const watchdog dog("shm: anew");
+    const unique_name name("anew");
+    const parley::shm at(name, {.resume = false});
+    CHECK(at.to_uri().text() == "shm://" + name.text() + "?resume=off");
+    gate ready;
+    child dead([&] {
+        const auto in = parley::open_receiver<int>(at).value();
+        ready.open();
+        for (;;) ::pause();
+        return 0;
+    });
+    ready.pass();
+    auto old = parley::open_sender<int>(at, 20s).value();
+    REQUIRE(old.send(1));
+    dead.kill();
+    auto in = parley::open_receiver<int>(at).value();
+    CHECK(in.try_receive().error() == parley::errc::would_block);
+    auto r = old.send(2);
+    while (r) r = old.send(2);
+    CHECK(r.error() == parley::errc::peer_lost);
+    auto out = parley::open_sender<int>(at, 20s).value();
+    REQUIRE(out.send(3));
+    CHECK(in.receive().value() == 3);
+    CHECK(in.lost() == 0);
 }

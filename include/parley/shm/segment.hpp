@@ -90,6 +90,7 @@ struct segment_plan {
     message_type type;
     bool rung_by_signals = false;
     std::uint32_t rule = 0;
+    bool resumes = true;  ///< may go on with what a killed reader left
 };
 
 /// An open segment: its file and its shape. Mapped by the ends, each with its own rights.

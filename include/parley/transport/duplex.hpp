@@ -19,6 +19,18 @@
 namespace parley {
 inline namespace v1 {
 
+namespace detail {
+
+/// For the ends of a link: it is between two processes, and what a dead one had not received is not
+/// for the next.
+template <class Address>
+[[nodiscard]] Address anew(Address at) {
+    if constexpr (requires { at.with.resume; }) at.with.resume = false;
+    return at;
+}
+
+}  // namespace detail
+
 /// What an address is given when it opens a two-way end.
 struct duplex_request {
     message_type sends;          ///< by this end

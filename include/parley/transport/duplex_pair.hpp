@@ -93,7 +93,8 @@ struct duplex {
             result<void> find(time_point until) {
                 if (closed || out) return {};
                 if (!in) {
-                    auto again = at.there.open_source({request.receives, until, &why});
+                    auto again =
+                        detail::anew(at.there).open_source({request.receives, until, &why});
                     if (!again) return again.error();
                     in.emplace(std::move(*again));
                 }
@@ -121,13 +122,13 @@ struct duplex {
     };
 
     [[nodiscard]] result<listener> open_listener(const duplex_request& r) const {
-        auto in = there.open_source({r.receives, r.until, r.why});
+        auto in = detail::anew(there).open_source({r.receives, r.until, r.why});
         if (!in) return in.error();
         return listener(*this, r, std::move(*in));
     }
     /// Errors: those of opening both; in_use: another link lives.
     [[nodiscard]] result<link> open_link(const duplex_request& r) const {
-        auto in = back.open_source({r.receives, r.until, r.why});
+        auto in = detail::anew(back).open_source({r.receives, r.until, r.why});
         if (!in) return in.error();
         auto out = there.open_sink({r.sends, r.until, r.why});
         if (!out) return out.error();

@@ -175,7 +175,7 @@ private:
     [[nodiscard]] Address beside(std::uint64_t k, const char* way) const {
         Address one = at;
         ((one.name += '.') += std::to_string(k)) += way;
-        return one;
+        return detail::anew(std::move(one));
     }
     [[nodiscard]] Address there(std::uint64_t k) const { return beside(k, ".there"); }
     [[nodiscard]] Address back(std::uint64_t k) const { return beside(k, ".back"); }

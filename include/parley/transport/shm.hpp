@@ -63,6 +63,9 @@ struct shm {
         /// one PID namespace, and of their threads holds what signals.hpp says.
         bell_kind bell = bell_kind::socket;
         memory_options memory = {};  ///< each end for itself
+        /// A receiver goes on where a killed one stopped. Else it begins anew: what that one had
+        /// not received is dropped, and its senders see peer_lost.
+        bool resume = true;
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -197,6 +200,7 @@ result<detail::later<shm, Uri>> shm::from(const Uri& text, diagnostics& why) {
     if (const auto* d = r.option("directory")) at.with.directory = *d;
     r.choice("bell", at.with.bell, {{"socket", bell_kind::socket}, {"signal", bell_kind::signal}});
     detail::read_memory(r, at.with.memory);
+    r.choice("resume", at.with.resume, {{"on", true}, {"off", false}});
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -214,6 +218,7 @@ inline uri shm::to_uri() const {
     if (with.directory != usual.directory) w.option("directory", with.directory);
     if (with.bell != usual.bell) w.option("bell", "signal");
     detail::write_memory(w, with.memory);
+    if (!with.resume) w.option("resume", "off");
     return w.done();
 }
 
@@ -227,6 +232,7 @@ result<detail::later<shm::source, Request>> shm::open_source(const Request& requ
         return r.error();
     }
     planned.rung_by_signals = with.bell == bell_kind::signal;
+    planned.resumes = with.resume;
     // Whoever may write the segment says which process is signalled: only ourselves may.
     if (planned.rung_by_signals &&
         (name.empty() || (with.permissions.mode & 0022) != 0 || !with.permissions.owner.empty())) {
