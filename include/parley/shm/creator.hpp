@@ -143,7 +143,8 @@ private:
         const auto& wanted = plan_.shape;
         const int fd = old.get();
         // Only what our own user made: in a directory for all, a stranger may have laid it there.
-        if (!plan_.resumes || wanted.kind != shm_layout::segment_kind::channel || ::fstat(fd, &file) != 0 ||
+        if (!plan_.resumes || wanted.kind != shm_layout::segment_kind::channel ||
+            ::fstat(fd, &file) != 0 ||
             file.st_uid != (to.owner == static_cast<uid_t>(-1) ? ::geteuid() : to.owner) ||
             ::pread(fd, &h, sizeof h, 0) != sizeof h ||
             ::pread(fd, &reader, sizeof reader, shm_layout::reader_offset) != sizeof reader) {
