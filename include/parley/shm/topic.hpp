@@ -64,8 +64,13 @@ private:
     if (!seg.file) return why.fail(last_error(), explain("opening " + path, errno));
     const int fd = seg.file.get();
     auto r = seg.adopt(own, path, why, kind);
-    // What the dead left may be of another type.
-    if (!r && (r.error() == errc::corrupt || is_locked(fd, reader_lock))) return r;
+    // What the dead left may be of another type; who has it alone makes it or removes it.
+    if (!r && r.error() == errc::corrupt) return r;
+    if (!r && is_locked(fd, reader_lock)) {
+        const bool is_shared = try_lock(fd, reader_lock, F_RDLCK).has_value();
+        unlock(fd, reader_lock);
+        return is_shared ? r.error() : make_error_code(errc::would_block);
+    }
     if (!r || try_lock(fd, reader_lock)) {
         unlock(fd, reader_lock);
         return why.fail(errc::not_found, "all who used " + path + " are dead");
