@@ -103,10 +103,11 @@ private:
     pid_t owner_ = ::getpid();
 };
 
+/// Found out before any test leaves the mount namespace in which this path means something.
+inline const std::filesystem::path own_folder =
+    std::filesystem::read_symlink("/proc/self/exe").parent_path();
 /// The path of a program built from process/<name>.cpp (`name` ends in _helper): it lies beside
 /// the test binary.
-inline std::string helper_program(std::string_view name) {
-    return (std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).string();
-}
+inline std::string helper_program(std::string_view name) { return (own_folder / name).string(); }
 
 }  // namespace parley_test
