@@ -112,7 +112,7 @@ TEST_CASE("latest: texts, by URI; what does not fit together is refused with wor
     diagnostics why;
     auto out = open_latest_writer<std::string>(at).value();
     auto in = open_latest_reader<std::string>(at).value();
-    for (const std::size_t n : {0, 1, 7, 8, 9, 5000, 8184}) {
+    for (const auto n : {0u, 1u, 7u, 8u, 9u, 5000u, 8184u}) {
         out.write(std::string(n, 'x')).value();
         CHECK(in.read_newer(0ms).value() == std::string(n, 'x'));
     }

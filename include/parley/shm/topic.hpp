@@ -67,9 +67,10 @@ private:
     // What the dead left may be of another type; who has it alone makes it or removes it.
     if (!r && r.error() == errc::corrupt) return r;
     if (!r && is_locked(fd, reader_lock)) {
+        const bool of_another_kind = seg.shape.kind != kind;  // a channel's reader has it alone
         const bool is_shared = try_lock(fd, reader_lock, F_RDLCK).has_value();
         unlock(fd, reader_lock);
-        return is_shared ? r.error() : make_error_code(errc::would_block);
+        return is_shared || of_another_kind ? r.error() : make_error_code(errc::would_block);
     }
     if (!r || try_lock(fd, reader_lock)) {
         unlock(fd, reader_lock);

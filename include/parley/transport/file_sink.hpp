@@ -59,7 +59,7 @@ public:
     result<void> send_from(bytes m, time_point until) {
         if (auto l = try_loan(m.size()); !l) return l.error();
         core& c = *core_;
-        std::memcpy(c.payload, m.data(), m.size());
+        if (!m.empty()) std::memcpy(c.payload, m.data(), m.size());
         c.seal(store::record_kind::message, m.size());
         return flush(until);
     }

@@ -89,7 +89,7 @@ public:
         if (!c.idle || m.size() > c.message_bytes_max) [[unlikely]] {
             if (auto r = c.prepare(m.size()); !r) return r;
         }
-        std::memcpy(c.at + c.header, m.data(), m.size());
+        if (!m.empty()) std::memcpy(c.at + c.header, m.data(), m.size());
         c.pending_bytes = c.header + m.size();
         if (c.options.framed) [[likely]]
             c.write_header(record::kind::message);

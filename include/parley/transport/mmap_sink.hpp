@@ -77,7 +77,8 @@ public:
             if (auto l = try_loan(m.size()); !l) return l.error();
         }
         c.room->show();
-        std::memcpy(c.ring.loan(m.size()).data(), m.data(), m.size());
+        const auto room = c.ring.loan(m.size());
+        if (!m.empty()) std::memcpy(room.data(), m.data(), m.size());
         c.ring.commit(store::record_kind::message, m.size());
         c.unsynced = true;
         return flush(until);

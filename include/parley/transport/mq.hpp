@@ -38,8 +38,11 @@ public:
 
     int send(const std::byte* at, std::size_t n, std::uint32_t priority, bool may_block) noexcept {
         const auto* text = reinterpret_cast<const char*>(at);
-        const timespec* until = may_block ? nullptr : &long_ago;
-        if (retried([&] { return ::mq_timedsend(fd_.get(), text, n, priority, until); }) == 0) {
+        const auto sent = retried([&] {
+            return may_block ? ::mq_send(fd_.get(), text, n, priority)
+                             : ::mq_timedsend(fd_.get(), text, n, priority, &long_ago);
+        });
+        if (sent == 0) {
             if (free_ > 0) --free_;
             return 0;
         }
