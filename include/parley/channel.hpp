@@ -153,11 +153,13 @@ public:
         if constexpr (scattering_source<source_type> &&
                       drive::goes_straight<source_type>(sizeof(T)) &&
                       requires { requires codec<T>::any_bytes; }) {
-            auto r =
-                drive::receive_into(source_, {reinterpret_cast<std::byte*>(&into), sizeof(T)}, d);
-            if (r && *r == placement::placed) [[likely]]
-                return {};
-            if (!r) return r.error();
+            if (batches_in_place || !put_off_) [[likely]] {
+                auto r = drive::receive_into(source_,
+                                             {reinterpret_cast<std::byte*>(&into), sizeof(T)}, d);
+                if (r && *r == placement::placed) [[likely]]
+                    return {};
+                if (!r) return r.error();
+            }
         }
         return receive_slowly(into, d);
     }
@@ -168,8 +170,7 @@ public:
     [[nodiscard]] result<std::size_t> receive_many(std::span<T> into, deadline d = never) requires(
         !codec<T>::borrows) {
         if (into.empty()) return std::size_t{0};
-        if constexpr (batching_source<source_type> && codec<T>::in_place &&
-                      requires { requires codec<T>::any_bytes; }) {
+        if constexpr (batches_in_place) {
             if (const std::size_t n =
                     source_.receive_many_into(std::as_writable_bytes(into), sizeof(T));
                 n != 0)
@@ -244,6 +245,12 @@ public:
     [[nodiscard]] source_type& end() noexcept { return source_; }
 
 private:
+    /// The transport makes batches itself; then nothing is ever put off.
+    static constexpr bool batches_in_place =
+        batching_source<source_type> && codec<T>::in_place && requires {
+        requires codec<T>::any_bytes;
+    };
+
     /// Kept out of the way of a message that can be had at once.
     [[gnu::noinline]] result<void> receive_slowly(T& into, deadline d) {
         if (put_off_) return std::exchange(put_off_, error_code());

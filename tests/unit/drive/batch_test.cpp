@@ -2,13 +2,16 @@
 #include <parley/drive/batch.hpp>
 
 #include <parley/channel.hpp>
+#include <parley/transport/mq.hpp>
 #include <parley/transport/pipe.hpp>
 #include <parley/transport/shm.hpp>
 #include <parley/transport/uds.hpp>
 
 #include "support/catch.hpp"
+#include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -105,6 +108,27 @@ TEST_CASE("batches: the end of a batch that messages came before is said by the 
     std::vector<std::string> some(9);
     CHECK(ends.rx.receive_many(some).value() == 3);
     CHECK(ends.rx.receive().error() == errc::closed);
+}
+
+TEST_CASE("batches: the end that a batch left over is said before the next sender's messages") {
+    const parley_test::watchdog dog("left over");
+    const parley_test::unique_name name("batches");
+    const parley::mq at(name.text());
+    auto rx = parley::open_receiver<tick>(at).value();
+    const auto send_one = [&](std::uint32_t id) {
+        auto tx = parley::open_sender<tick>(at).value();
+        tx.send({id, 0.5}).value();
+        tx.close().value();
+    };
+    send_one(1);
+    std::array<tick, 4> some{};
+    CHECK(rx.receive_many(some).value() == 1);
+    send_one(2);
+    tick t{};
+    CHECK(rx.receive(t, 0ms).error() == errc::closed);
+    rx.receive(t, 0ms).value();
+    CHECK(t.id == 2);
+    CHECK(rx.receive(t, 0ms).error() == errc::closed);
 }
 
 TEST_CASE("batches: a message that is too long ends the batch before it") {
