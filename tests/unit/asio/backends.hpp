@@ -39,7 +39,8 @@ opened<T, Address> opened_pair(const Address& at) {
     return {std::move(c.tx), std::move(c.rx)};
 }
 
-/// Each makes channels; Catch names the test after the type.
+/// Each makes channels; Catch names the test after the type. Those that differ only in what a
+/// run-time value says are one type: a test of coroutines is long to compile.
 struct over_pipe {
     template <class T>
     auto open() {
@@ -48,15 +49,14 @@ struct over_pipe {
 };
 struct over_shm {
     unique_name name{"asio"};
+    bool pair;
+    over_shm() : pair(GENERATE(false, true)) {}
+    explicit over_shm(bool as_pair) : pair(as_pair) {}
     template <class T>
     auto open() {
-        return opened_at<T>(parley::shm{name.text(), {.capacity_bytes = 4096}});
-    }
-};
-struct over_shm_pair {
-    template <class T>
-    auto open() {
-        return opened_pair<T>(parley::shm({.capacity_bytes = 4096}));
+        const parley::shm::options options{.capacity_bytes = 4096};
+        if (pair) return opened_pair<T>(parley::shm(options));
+        return opened_at<T>(parley::shm{name.text(), options});
     }
 };
 struct over_inproc {
@@ -66,22 +66,29 @@ struct over_inproc {
         return opened_at<T>(parley::inproc{name.text(), {.capacity_bytes = 4096}});
     }
 };
-template <parley::uds::kind Kind>
 struct over_uds {
+    enum place { pair, stream, seqpacket, datagram };
     temporary_directory dir;
+    place at;
+    over_uds() : at(GENERATE(pair, stream, seqpacket, datagram)) {}
+    explicit over_uds(place p) : at(p) {}
     template <class T>
     auto open() {
-        return opened_at<T>(parley::uds{dir / "s", {.type = Kind}});
+        if (at == pair) return opened_pair<T>(parley::uds{});
+        const auto type = at == stream      ? parley::uds::stream
+                          : at == seqpacket ? parley::uds::seqpacket
+                                            : parley::uds::datagram;
+        return opened_at<T>(parley::uds{dir / "s", {.type = type}});
     }
 };
-using over_uds_stream = over_uds<parley::uds::stream>;
-using over_uds_seqpacket = over_uds<parley::uds::seqpacket>;
-using over_uds_datagram = over_uds<parley::uds::datagram>;
-struct over_uds_pair {
-    template <class T>
-    auto open() {
-        return opened_pair<T>(parley::uds{});
-    }
+struct over_shm_pair : over_shm {
+    over_shm_pair() : over_shm(true) {}
+};
+struct over_uds_pair : over_uds {
+    over_uds_pair() : over_uds(pair) {}
+};
+struct over_uds_stream : over_uds {
+    over_uds_stream() : over_uds(GENERATE(pair, stream)) {}
 };
 /// Before main: every thread of the tests is to block the numbers that ends may claim.
 inline const bool signals_reserved = (parley::reserve_signals(), true);
@@ -101,10 +108,8 @@ struct over_uri {
     }
 };
 
-#define PARLEY_EVERY_BACKEND                                                                     \
-    parley_test::over_pipe, parley_test::over_shm, parley_test::over_shm_pair,                   \
-        parley_test::over_inproc, parley_test::over_uds_stream, parley_test::over_uds_seqpacket, \
-        parley_test::over_uds_datagram, parley_test::over_uds_pair, parley_test::over_uri,       \
-        parley_test::over_signals
+#define PARLEY_EVERY_BACKEND                                                 \
+    parley_test::over_pipe, parley_test::over_shm, parley_test::over_inproc, \
+        parley_test::over_uds, parley_test::over_uri, parley_test::over_signals
 
 }  // namespace parley_test

@@ -221,7 +221,7 @@ TEMPLATE_TEST_CASE("async send: room made by the receiver ends a wait", "[asio]"
 }
 
 TEMPLATE_TEST_CASE("async send: what a stream could not take at once is pushed though nobody sends",
-                   "[asio]", over_pipe, over_uds_stream, over_uds_pair) {
+                   "[asio]", over_pipe, over_uds_stream) {
     const watchdog dog("background flush");
     TestType backend;
     auto ends = backend.template open<std::string>();
@@ -344,8 +344,8 @@ TEMPLATE_TEST_CASE("async end: destroying it ends what is under way with operati
     io.restart();
     CHECK(received == aborted);
 
-    TestType another;
-    auto full = another.template open<number>();
+    (void)empty.tx.close();
+    auto full = backend.template open<number>();
     while (full.tx.try_send(1)) {
     }
     {
