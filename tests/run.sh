@@ -61,7 +61,11 @@ else
     timeout=900
 fi
 cmake "$@" -B "$folder" "-DPARLEY_TEST_TIMEOUT=$timeout"
-cmake --build "$folder" --parallel "$jobs"
+# All that does not compile is told at once.
+keep_going=
+! grep -q '^CMAKE_GENERATOR:.*Ninja' "$folder/CMakeCache.txt" || keep_going='-- -k 0'
+# shellcheck disable=SC2086
+cmake --build "$folder" --parallel "$jobs" $keep_going
 built=$(date +%s)
 [ "$preset" != tidy ] || { echo "tests: clang-tidy is content ($((built - start)) s)"; exit 0; }
 
