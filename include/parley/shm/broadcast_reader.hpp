@@ -73,8 +73,8 @@ public:
           sequence_(at.sequence),
           dropped_(at.dropped) {}
 
-    /// Past all that is there: who comes late begins with what comes later.
-    void skip_to_end() noexcept {
+    /// Past all that is there: who comes late begins with what comes later. Returns as release().
+    [[nodiscard]] std::uint64_t skip_to_end() noexcept {
         for (std::uint64_t walked = 0; walked <= 2 * shape_.capacity;) {
             const auto word = Atomics::load(ring_.commit(next_), std::memory_order_acquire);
             const auto n = announced(word, message_bytes_max_);
@@ -90,7 +90,7 @@ public:
         }
         lost_ = 0;
         distance_ = distance<Atomics>(shape_.capacity, next_, page_->progress.written);
-        if (!overwritten_) (void)release();
+        return release();
     }
 
     /// The next message, in the ring, or copied into `room` (message_bytes_max) if the publisher
@@ -119,7 +119,7 @@ public:
         const auto word = Atomics::load(ring_.commit(next), std::memory_order_acquire);
         if (word != shm_layout::commit_word(shm_layout::record::message, n)) return false;
         if (!overwritten_) [[likely]] {
-            if (n != 0) std::memcpy(into.data(), payload, n);
+            if (n != 0) Atomics::read(into.data(), payload, n);
         } else {
             if (rule_ == shm_layout::giving_way::latest_only) return false;
             load_words<Atomics>(into.data(), payload, n);

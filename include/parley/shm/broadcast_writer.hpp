@@ -70,7 +70,7 @@ public:
             store_words<Atomics>(ring_.payload(tail_), m.data(), m.size());
         } else {
             Atomics::store(ring_.commit(next), std::uint64_t{0}, std::memory_order_relaxed);
-            if (!m.empty()) std::memcpy(ring_.payload(tail_), m.data(), m.size());
+            if (!m.empty()) Atomics::write(ring_.payload(tail_), m.data(), m.size());
         }
         asleep = publish(next, m.size());
         return true;
@@ -104,6 +104,8 @@ public:
         dead_claims_[j] = Atomics::load(page_of(j).claims, std::memory_order_relaxed);
     }
     [[nodiscard]] std::uint64_t vetted() const noexcept { return vetted_; }
+    /// Up to here nobody needs to be asked.
+    [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
 
     /// One message is given up; subscribers learn how many.
     void drop() noexcept {

@@ -83,7 +83,7 @@ struct topic_subscriber final : fork_sensitive {
             starts[i] = reader::choose(seg.shape, rule(), page_of(i), me->rings[i]);
             if (Atomics::load(page_of(i).claims, std::memory_order_acquire) == 0) continue;
             if (auto r = follow(i, d); !r) return r;
-            rings[i]->ring.skip_to_end();
+            skip_to_end(*rings[i]);
         }
         guard_against_fork();
         return try_lock(seg.file.get(), subscriber_lock(j) + 2);  // from now on we miss nothing
@@ -129,6 +129,10 @@ struct topic_subscriber final : fork_sensitive {
         if (f.active && ready.made()) watch(f);
         return {};
     }
+    void skip_to_end(followed& f) noexcept {
+        // The publisher may have met our cursor already, and sleep until it moves.
+        if (const auto asleep = f.ring.skip_to_end(); asleep != 0) wake_publisher(f, asleep);
+    }
     /// Looks for publishers that came since the last look. True if there is one.
     bool adopt_newcomers() {
         const auto seen = Atomics::load(doorbell->claims, std::memory_order_acquire);
@@ -162,7 +166,7 @@ struct topic_subscriber final : fork_sensitive {
             starts[f.number] = reader::choose(seg.shape, rule(), *f.page, me->rings[f.number]);
             f.ring = reader(seg.shape, rule(), f.memory.data(), me->rings[f.number], *f.page,
                             starts[f.number]);
-            f.ring.skip_to_end();
+            skip_to_end(f);
             f.broken = false;
         }
         if (!f.active) ++publishers;

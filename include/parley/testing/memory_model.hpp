@@ -33,7 +33,10 @@ inline namespace v1 {
 namespace testing {
 
 inline constexpr std::size_t model_threads_max = 4;
-inline constexpr std::size_t model_words_max = 64;
+#ifndef PARLEY_MODEL_WORDS
+#define PARLEY_MODEL_WORDS 64  // shared words of a program; the more, the slower
+#endif
+inline constexpr std::size_t model_words_max = PARLEY_MODEL_WORDS;
 
 [[nodiscard]] constexpr std::uint64_t mixed(std::uint64_t h, std::uint64_t with) noexcept {
     h = (h ^ with) * 0x9e3779b97f4a7c15ULL;
@@ -94,7 +97,7 @@ public:
             auto& i = table_[slot % table_.size()];
             if (i == 0) {
                 if (words_.size() == model_words_max) {
-                    wrong = "a program uses at most 64 shared words";
+                    wrong = "too many shared words: raise PARLEY_MODEL_WORDS";
                     return 0;
                 }
                 words_.emplace_back(a, bytes);
