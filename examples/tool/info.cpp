@@ -66,7 +66,7 @@ int about(const parley::shm& at) {
         line("owner", "none: a sealed memfd, made by make_channel");
         return print_limits_of(at);
     }
-    const parley::detail::segment_name file{at.with.directory, at.name, 0600};
+    const parley::detail::segment_name file{at.with.directory, at.name, {}};
     parley::diagnostics why;
     if (auto good = file.check(why); !good) return fail_to_open(good.error(), why);
     line("file", file.path());

@@ -5,10 +5,10 @@
 
 using namespace parley_test;
 using enum explorer::life;
+using enum parley::shm_layout::giving_way;
 
 int main(int argc, char** argv) {
     using world = broadcast_world;
-    using enum world::giving_way;
     constexpr exploration_plan plain{.asymmetric = false};
     constexpr exploration_plan fences{};
     constexpr exploration_plan one_dies{.deaths = 1, .asymmetric = false};

@@ -141,7 +141,7 @@ TEST_CASE(
     "signals: with room for a handful of signals in the queue, several senders lose nothing") {
     const parley_test::watchdog dog("signals: EAGAIN");
     const parley_test::unique_name name("eagain");
-    for (const rlim_t pending : {7, 19, 40}) {
+    for (const rlim_t pending : {7U, 19U, 40U}) {
         const parley::signals at(name.text() + std::to_string(pending));  // a window of 256
         as_spare_user(pending, [&] {
             const std::uint64_t count = 1500 / static_cast<unsigned>(parley_test::slowness());

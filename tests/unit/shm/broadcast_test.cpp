@@ -82,7 +82,7 @@ struct ring_in_memory {
     parley::detail::mapping memory;
     layout::publisher_page page{};
     layout::subscribers_page all{};
-    struct alignas(8) place {
+    struct place {
         union {
             layout::subscriber_page page{};
             std::byte room[layout::cursors_bytes];

@@ -152,7 +152,7 @@ TEST_CASE("segment report: what waits in a lane and what went through it is coun
 TEST_CASE("segment report: more than a ring that went through is told by the last", "[shm]") {
     const parley_test::unique_name name("lapped");
     parley::diagnostics why;
-    const std::size_t length = GENERATE(100, 100'000);
+    const std::size_t length = GENERATE(100U, 100'000U);
     const parley::shm at{name, {.capacity_bytes = 1 << 18}};
     auto in = parley::open_receiver<std::string>(at).value();
     auto out = parley::open_sender<std::string>(at).value();
