@@ -12,17 +12,26 @@ int main(int argc, char** argv) {
     constexpr exploration_plan plain{.asymmetric = false};
     constexpr exploration_plan fences{};
     constexpr exploration_plan one_dies{.deaths = 1, .asymmetric = false};
+    constexpr exploration_plan plain_1{.asymmetric = false, .interruptions = 1};
+    constexpr exploration_plan plain_2{.asymmetric = false, .interruptions = 2};
     constexpr exploration_plan plain_0{.asymmetric = false, .interruptions = 0};
     constexpr exploration_plan one_dies_1{.deaths = 1, .asymmetric = false, .interruptions = 1};
     // Sixteen messages go around such a ring, and the next one overwrites the first.
     constexpr world::variation lapped{
-        .rule = drop_oldest, .before = 15, .messages = 17, .capacity = 1024, .alignment = 64};
+        .rule = drop_oldest, .before = 14, .messages = 17, .capacity = 1024, .alignment = 64};
     constexpr auto with = [](world::variation v, auto change) {
         change(v);
         return v;
     };
+    const auto twice = with(lapped, [](auto& v) {
+        v.before = 10;
+        v.messages = 19;
+    });
     const auto two_words = with(lapped, [](auto& v) { v.bytes = 16; });
-    const auto latest = with(lapped, [](auto& v) { v.rule = latest_only; });
+    const auto latest = with(lapped, [](auto& v) {
+        v.rule = latest_only;
+        v.messages = 16;
+    });
     const auto dying = with(lapped, [](auto& v) { v.publisher = mortal; });
     const auto inherited = with(dying, [](auto& v) { v.heir = true; });
     explore_all worlds({
@@ -34,12 +43,13 @@ int main(int argc, char** argv) {
         {"block: late", plain, world_of<world>({.messages = 2, .late = 1})},
         {"block: late, little room", plain,
          world_of<world>({.messages = 2, .capacity = 32, .late = 1})},
-        {"block: late, all the room taken", plain,
+        {"block: late, all the room taken", plain_2,
          world_of<world>({.before = 2, .messages = 4, .capacity = 32, .late = 1})},
         {"block: two subscribers", plain_0,
          world_of<world>({.messages = 2, .capacity = 32, .subscribers = 2})},
         {"block: two subscribers, one late", plain_0,
          world_of<world>({.messages = 2, .capacity = 32, .subscribers = 2, .late = 1})},
+        {"block: two sleepers", plain_1, world_of<world>({.messages = 1, .subscribers = 2})},
         {"block: the subscriber dies", one_dies,
          world_of<world>({.messages = 2, .capacity = 32, .first_subscriber = mortal})},
         {"block: the publisher dies", one_dies,
@@ -51,10 +61,11 @@ int main(int argc, char** argv) {
         {"drop_oldest: lapped", plain, world_of<world>(lapped)},
         {"drop_oldest: lapped, fences", fences, world_of<world>(lapped)},
         {"drop_oldest: two words", plain, world_of<world>(two_words)},
+        {"drop_oldest: lapped twice", plain_0, world_of<world>(twice), true},
         {"drop_oldest: the publisher dies", one_dies, world_of<world>(dying)},
         {"drop_oldest: the publisher dies and has an heir", one_dies_1, world_of<world>(inherited),
          true},
-        {"latest_only", plain, world_of<world>(latest)},
+        {"latest_only", plain_1, world_of<world>(latest)},
     });
     return worlds.main(argc, argv);
 }

@@ -294,18 +294,16 @@ private:
         me.last = n;
         return true;
     }
-    [[nodiscard]] bool news(const subscriber& in, std::memory_order order) {
-        return in.ready(order) || is_over();
-    }
+    [[nodiscard]] bool news(const subscriber& in) const { return in.ready() || is_over(); }
     void doze(const subscriber& in, std::size_t j) {
         if (how.polls) {
             explorer::drain(j);
             (void)beds().lie_down(parley::detail::asleep_on_bell);
-            if (!news(in, std::memory_order_seq_cst)) explorer::poll(j);
+            if (!news(in)) explorer::poll(j);
             return;
         }
         const auto seen = beds().lie_down(parley::detail::asleep_on_futex);
-        if (!news(in, std::memory_order_seq_cst)) atomics::futex_wait(bell, seen, {});
+        if (!news(in)) atomics::futex_wait(bell, seen, {});
     }
 
     // --- afterwards ------------------------------------------------------------------------

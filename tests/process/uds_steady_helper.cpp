@@ -1,31 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Moves messages over Unix domain sockets and lets itself be counted: `uds_steady_helper
-// allocations` counts its own calls of operator new, `uds_steady_helper calls CASE` frames the
-// counted part with two getppid(2), which a tracer sees.
+// Moves messages over Unix domain sockets and lets itself be counted: `uds_steady_helper calls
+// CASE` frames the counted part with two getppid(2), which a tracer sees.
 #include "support/ends.hpp"
 
 #include <parley/transport/uds.hpp>
 
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 #include <string_view>
-
-namespace {
-std::size_t allocations = 0;
-}
-
-// Not inlined, or g++ pairs malloc here with the delete of there and warns.
-[[gnu::noinline]] void* operator new(std::size_t n) {
-    ++allocations;
-    if (void* p = std::malloc(n == 0 ? 1 : n)) return p;
-    throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new[](std::size_t n) { return ::operator new(n); }
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete[](void* p) noexcept { ::operator delete(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { ::operator delete(p); }
-[[gnu::noinline]] void operator delete[](void* p, std::size_t) noexcept { ::operator delete(p); }
 
 using namespace parley_test;
 using parley::uds;
@@ -62,31 +44,6 @@ bool move_messages(Sink& out, Source& in, int burst) {
 }
 
 template <class Sink, class Source>
-int count_allocations(Sink& out, Source& in) {
-    for (const int burst : {1, 4}) {
-        if (!move_messages(out, in, burst)) return -1;  // warm
-        const auto before = allocations;
-        if (!move_messages(out, in, burst)) return -1;
-        if (allocations != before) return static_cast<int>(allocations - before);
-    }
-    return 0;
-}
-
-int all_allocations(const std::string& folder) {
-    for (const auto k : {uds::stream, uds::seqpacket, uds::datagram}) {
-        parley::diagnostics why;
-        const uds at(folder + "/x", {.type = k});
-        auto in = source_at(at);
-        auto out = sink_at(at);
-        auto other = sink_at(at);
-        if (count_allocations(out, in) != 0 || count_allocations(other, in) != 0) return 1;
-        auto both = uds(uds::options{.type = k}).open_both({text_type, parley::never, &why});
-        if (!both || count_allocations(both->sink, both->source) != 0) return 2;
-    }
-    return 0;
-}
-
-template <class Sink, class Source>
 int counted(Sink& out, Source& in, int burst) {
     if (!move_messages(out, in, burst)) return 1;
     (void)::getppid();
@@ -113,7 +70,6 @@ int calls(const std::string& folder, std::string_view where, std::string_view ki
 }  // namespace
 
 int main(int count, char** words) {
-    if (count == 3 && std::string_view(words[1]) == "allocations") return all_allocations(words[2]);
     if (count == 6 && std::string_view(words[1]) == "calls") {
         return calls(words[2], words[3], words[4], std::atoi(words[5]));
     }

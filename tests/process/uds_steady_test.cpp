@@ -58,17 +58,6 @@ long calls_of(const temporary_directory& dir, const char* where, const char* kin
 
 }  // namespace
 
-TEST_CASE("uds: a steady stream of messages allocates nothing") {
-    watchdog dog("uds: allocations");
-    const temporary_directory dir;
-    const std::string program = helper_program("uds_steady_helper");
-    child c([&] {
-        ::execl(program.c_str(), program.c_str(), "allocations", dir.path().c_str(), nullptr);
-        return 127;
-    });
-    CHECK(c.wait() == 0);
-}
-
 TEST_CASE("uds: a message costs the system calls of a loop written by hand") {
     watchdog dog("uds: system calls", std::chrono::seconds(120));
     const temporary_directory dir;

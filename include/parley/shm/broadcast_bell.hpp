@@ -8,7 +8,7 @@
 //
 //   sleeper                                     publisher
 //     seen = bell                                 commit the message              (release)
-//     asleep = seen | how            (seq_cst)    light fence
+//     asleep = seen | how                         light fence
 //     heavy fence                                 a = asleep
 //     look again for messages                     if a is new: bell: a.seen -> a.seen + 1, wake all
 //     futex_wait(bell, seen)
@@ -18,7 +18,7 @@
 // than somebody else wrote reads it again, so the word never goes back, and a publisher that has
 // rung for a value has nothing to do while it stays. A publisher that is killed in between leaves a
 // sleeper to the look that it takes each 50 ms. Whoever cannot enrol for light fences stores and
-// looks with seq_cst instead, which pairs with the sleeper's exchange and second look.
+// looks with seq_cst instead, which pairs with the heavy fence, a full one for who calls it.
 #pragma once
 
 #include <parley/detail/atomics.hpp>
@@ -40,7 +40,7 @@ struct many_sleepers {
 
     /// Says that this one is about to sleep. Look again for messages before you do.
     [[nodiscard]] std::uint32_t lie_down(std::uint64_t how) noexcept {
-        auto seen = Atomics::load(bell, std::memory_order_acquire);
+        auto seen = Atomics::load(bell, std::memory_order_relaxed);
         // A subscriber that scribbles here makes others late, it does not keep them.
         for (int tries = 0; tries < tries_max; ++tries) {
             // Acquire pairs with the exchange: we see the bell that its writer saw, or a later one.
@@ -52,7 +52,7 @@ struct many_sleepers {
             }
             const auto others = theirs == seen ? now & (asleep_on_futex | asleep_on_bell) : 0;
             if (Atomics::compare_exchange(asleep, now, others | how | seen,
-                                          std::memory_order_seq_cst)) {
+                                          std::memory_order_acq_rel)) {
                 break;
             }
         }
@@ -77,7 +77,7 @@ struct one_sleeper {
     bool enrolled;
 
     [[nodiscard]] std::uint32_t lie_down() noexcept {
-        const auto seen = Atomics::load(bell, std::memory_order_acquire);
+        const auto seen = Atomics::load(bell, std::memory_order_relaxed);
         Atomics::store(asleep, asleep_on_futex | seen | awake(), std::memory_order_seq_cst);
         if (enrolled) Atomics::heavy_fence();  // pairs with the light one in publish_to_one()
         return seen;
@@ -140,7 +140,7 @@ template <class Atomics, class BySocket>
 void ring_all(std::uint64_t a, std::uint32_t& bell, BySocket&& by_socket) noexcept {
     if ((a & (asleep_on_futex | asleep_on_bell)) == 0) return;
     auto seen = static_cast<std::uint32_t>(a);
-    if (!Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_acq_rel)) return;
+    if (!Atomics::compare_exchange(bell, seen, seen + 1, std::memory_order_relaxed)) return;
     if ((a & asleep_on_futex) != 0) Atomics::futex_wake(bell);
     if ((a & asleep_on_bell) != 0) by_socket();
 }

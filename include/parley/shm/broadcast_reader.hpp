@@ -38,7 +38,7 @@ public:
     [[nodiscard]] static start choose(const shm_layout::shape& s, shm_layout::giving_way rule,
                                       const shm_layout::publisher_page& page,
                                       shm_layout::subscriber_cursor& cursor) noexcept {
-        start at{s.first(), 0, Atomics::load(page.dropped, std::memory_order_acquire)};
+        start at{s.first(), 0, Atomics::load(page.dropped, std::memory_order_relaxed)};
         if (shm_layout::overwrites(rule)) {
             anchor_seen newest;
             each_anchor(page, [&](const anchor_seen& a) {
@@ -50,13 +50,13 @@ public:
             return {newest.position, newest.sequence, at.dropped};
         }
         for (int tries = 0; tries < tries_max; ++tries) {
-            const auto reserve = Atomics::load(page.reserve, std::memory_order_seq_cst);
+            const auto reserve = Atomics::load(page.reserve, std::memory_order_relaxed);
             at.position = reserve - s.capacity;
             Atomics::store(cursor.head, at.position, std::memory_order_seq_cst);
             // Pairs with ask_subscribers(): see above.
             if (Atomics::load(page.reserve, std::memory_order_seq_cst) == reserve) break;
         }
-        at.dropped = Atomics::load(page.dropped, std::memory_order_acquire);
+        at.dropped = Atomics::load(page.dropped, std::memory_order_relaxed);
         return at;
     }
 
@@ -133,8 +133,8 @@ public:
     /// How far this subscriber has come.
     [[nodiscard]] std::uint64_t position() const noexcept { return next_; }
     /// True if take() would find something.
-    [[nodiscard]] bool ready(std::memory_order order) const noexcept {
-        return Atomics::load(ring_.commit(next_), order) != 0 || (overwritten_ && is_overtaken());
+    [[nodiscard]] bool ready() const noexcept {
+        return Atomics::load(ring_.commit(next_), std::memory_order_acquire) != 0 || (overwritten_ && is_overtaken());
     }
 
     /// Gives all that was taken back to the publisher. Returns its `asleep`, if it may be to be
@@ -155,7 +155,7 @@ public:
     }
     /// How many messages were published, or given up, and will not be taken here.
     [[nodiscard]] std::uint64_t lost() const noexcept {
-        return lost_ + Atomics::load(page_->dropped, std::memory_order_acquire) - dropped_;
+        return lost_ + Atomics::load(page_->dropped, std::memory_order_relaxed) - dropped_;
     }
 
 private:
@@ -179,7 +179,7 @@ private:
     /// True if what was loaded at next_ so far may be of a later message.
     [[nodiscard]] bool is_overtaken() const noexcept {
         // Ordered after the loads of the message, which are acquires: see above.
-        return Atomics::load(page_->reserve, std::memory_order_acquire) > next_ + shape_.capacity;
+        return Atomics::load(page_->reserve, std::memory_order_relaxed) > next_ + shape_.capacity;
     }
     /// Goes on at the oldest anchor that is not about to be overwritten too, and counts what lies
     /// between. False: there is none, which no publisher of ours brings about.
@@ -219,7 +219,7 @@ private:
             const auto n = announced(word, message_bytes_max_);
             if (is_overtaken() || n > message_bytes_max_) return;
             const auto after = next_ + shape_.stride(n);
-            if (Atomics::load(ring_.commit(after), std::memory_order_acquire) == 0) return;
+            if (Atomics::load(ring_.commit(after), std::memory_order_relaxed) == 0) return;
             next_ = after;
             ++sequence_;
             ++lost_;

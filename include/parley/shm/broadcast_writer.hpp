@@ -40,7 +40,7 @@ public:
         if (overwriting_) {
             move_on(0);
         } else {
-            Atomics::store(own_->reserve, tail_ + shape_.capacity, std::memory_order_seq_cst);
+            Atomics::store(own_->reserve, tail_ + shape_.capacity, std::memory_order_relaxed);
             limit_ = tail_;  // nobody was asked yet
         }
     }
@@ -64,12 +64,10 @@ public:
         const auto next = tail_ + shape_.stride(m.size());
         if (next + shape_.reserve() > limit_) [[unlikely]]
             return false;
+        Atomics::store(ring_.commit(next), std::uint64_t{0}, std::memory_order_relaxed);
         if (overwriting_) {
-            // Releases, all of them: see above.
-            Atomics::store(ring_.commit(next), std::uint64_t{0}, std::memory_order_release);
             store_words<Atomics>(ring_.payload(tail_), m.data(), m.size());
         } else {
-            Atomics::store(ring_.commit(next), std::uint64_t{0}, std::memory_order_relaxed);
             if (!m.empty()) Atomics::write(ring_.payload(tail_), m.data(), m.size());
         }
         asleep = publish(next, m.size());
@@ -110,7 +108,7 @@ public:
     /// One message is given up; subscribers learn how many.
     void drop() noexcept {
         const auto dropped = Atomics::load(own_->dropped, std::memory_order_relaxed);
-        Atomics::store(own_->dropped, dropped + 1, std::memory_order_release);
+        Atomics::store(own_->dropped, dropped + 1, std::memory_order_relaxed);
     }
 
 private:

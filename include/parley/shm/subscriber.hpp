@@ -233,7 +233,7 @@ struct topic_subscriber final : fork_sensitive {
             if (!closed && (!look || lives(i))) continue;
             any = true;
             // It ended after the last look at its ring: what it published before counts.
-            if (f->ring.ready(std::memory_order_acquire)) continue;
+            if (f->ring.ready()) continue;
             if (Atomics::load(f->page->claims, std::memory_order_acquire) != f->claim) continue;
             over(*f, closed || f->has_closed() ? errc::closed : errc::peer_lost);
         }
@@ -261,13 +261,13 @@ struct topic_subscriber final : fork_sensitive {
     }
 
     // --- waiting ---------------------------------------------------------------------------
-    [[nodiscard]] bool something_to_say(std::memory_order order) const noexcept {
-        if (Atomics::load(doorbell->claims, order) != claims_seen) return true;
+    [[nodiscard]] bool something_to_say() const noexcept {
+        if (Atomics::load(doorbell->claims, std::memory_order_acquire) != claims_seen) return true;
         if (!open || trouble || (ended && publishers == 0)) return true;
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
             const followed* const f = rings[i].get();
             if (f == nullptr || f->broken) continue;
-            if (f->ring.ready(order) || (f->active && f->has_closed())) return true;
+            if (f->ring.ready() || (f->active && f->has_closed())) return true;
         }
         return false;
     }
@@ -276,7 +276,7 @@ struct topic_subscriber final : fork_sensitive {
     }
     void park(time_point until) noexcept {
         const auto seen = sleepers().lie_down(asleep_on_futex);
-        if (something_to_say(std::memory_order_seq_cst)) return;
+        if (something_to_say()) return;
         // With no publisher there is nobody to look after.
         const duration most = publishers == 0 ? std::chrono::seconds(1) : liveness_interval;
         sleepers().sleep(seen, until == never ? most : shorter(most, until - clock::now()));
@@ -309,7 +309,7 @@ struct topic_subscriber final : fork_sensitive {
     bool rearm() {
         bell.drain();
         (void)sleepers().lie_down(asleep_on_bell);
-        if (something_to_say(std::memory_order_seq_cst)) return true;
+        if (something_to_say()) return true;
         ready.lower();
         for (std::size_t i = 0; foreign && i < seg.shape.lanes; ++i) {
             std::uint64_t ticks = 0;

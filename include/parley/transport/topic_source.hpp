@@ -86,7 +86,7 @@ public:
         const time_point spin_until = c.plan.spin_until(until);
         for (;;) {
             for (int i = 0; i < 64; ++i) {
-                if (c.something_to_say(std::memory_order_acquire)) return {};
+                if (c.something_to_say()) return {};
                 Atomics::pause();
             }
             if (spin_until != expired && clock::now() < spin_until) {
