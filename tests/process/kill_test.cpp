@@ -216,8 +216,8 @@ bool spoiled(world& w, parley::error_code ec, const std::string& words) {
 }
 
 /// Receives what waits at a persistent address until it is empty: whole messages, one after the
-/// other from `first` on. What ended it.
-parley::error_code take_rest(any_source& in, std::uint64_t first) {
+/// other from `first` on, which becomes the number of the one that would come next. What ended it.
+parley::error_code take_rest(any_source& in, std::uint64_t& first) {
     const std::size_t most = in.limits().message_bytes_max;
     for (;; ++first) {
         const auto v = in.try_receive();
@@ -225,6 +225,18 @@ parley::error_code take_rest(any_source& in, std::uint64_t first) {
         if (!v) return v.error();
         REQUIRE(holds(v->bytes(), length_of(first, most), first));
     }
+}
+
+/// The next sender's message comes. Before it there may be one, which `is_of_the_dead` knows, that
+/// the dead sender had written and not shown yet: where a medium lasts, its next sender finds it.
+template <class IsOfTheDead>
+bool receives_of_next(any_source& in, std::size_t n, std::uint64_t i, IsOfTheDead is_of_the_dead) {
+    {
+        const auto v = receive(in);
+        if (!v || holds(v->bytes(), n, i)) return v.has_value();
+        if (!is_of_the_dead(v->bytes())) return false;
+    }
+    return receives(in, n, i);
 }
 
 /// Nobody is told, the survivor goes on, and its next sender is heard.
@@ -254,7 +266,8 @@ void kill_a_sender_that_is_not_missed(const model& m, parley::random& r) {
     CHECK(in.peers_lost() == 0);
     auto next = w.at->sender();
     REQUIRE(send(next, 100, 7));
-    CHECK(receives(in, 100, 7));
+    CHECK(receives_of_next(in, 100, 7,
+                           [&](parley::bytes b) { return holds(b, length_of(got, most), got); }));
     REQUIRE(next.close(parley::never));
     CHECK(error_of(receive(in)) == errc::closed);
 }
@@ -348,7 +361,7 @@ void kill_both_and_inherit(const model& m, parley::random& r) {
     }
     auto out = w.at->sender();
     REQUIRE(send(out, 100, 1));
-    CHECK(receives(*in, 100, 1));
+    CHECK(receives_of_next(*in, 100, 1, [](parley::bytes) { return true; }));
     REQUIRE(out.close(parley::never));
     CHECK(error_of(receive(*in)) == errc::closed);
 }
