@@ -134,7 +134,8 @@ public:
     [[nodiscard]] std::uint64_t position() const noexcept { return next_; }
     /// True if take() would find something.
     [[nodiscard]] bool ready() const noexcept {
-        return Atomics::load(ring_.commit(next_), std::memory_order_acquire) != 0 || (overwritten_ && is_overtaken());
+        return Atomics::load(ring_.commit(next_), std::memory_order_acquire) != 0 ||
+               (overwritten_ && is_overtaken());
     }
 
     /// Gives all that was taken back to the publisher. Returns its `asleep`, if it may be to be
