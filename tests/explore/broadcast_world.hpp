@@ -29,8 +29,9 @@ struct broadcast_world {
         std::size_t alignment = 8;
         std::size_t subscribers = 1;  // threads; those that are late come while the others run
         std::size_t late = 0;
-        bool polls = false;  // the subscribers sleep on descriptors
-        bool heir = false;   // another publisher takes the ring over if the first one died
+        bool polls = false;       // the subscribers sleep on descriptors
+        bool heir = false;        // another publisher takes the ring over if the first one died
+        bool succession = false;  // the second subscriber takes the place of the first, if it died
         life publisher = life::immortal, first_subscriber = life::immortal;
     };
     static constexpr std::size_t publisher_id = 0, subscribers_max = 2;
@@ -138,7 +139,7 @@ private:
     void publish_from(publisher& p, std::uint64_t& n, std::uint64_t most, std::uint64_t first = 0) {
         std::uint64_t rung_for = 0, dead = 0;
         while (n < most) {
-            explorer::settled(parley::testing::mixed(n << 8 | dead << 4 | p.vetted(),
+            explorer::settled(parley::testing::mixed(n << 32 | dead << 4 | p.vetted(),
                                                      parley::testing::mixed(p.limit(), rung_for)));
             const auto body = message(first + n);
             const parley::bytes m(reinterpret_cast<const std::byte*>(body.words), how.bytes);
@@ -166,9 +167,10 @@ private:
         for (std::size_t j = 0; j < how.subscribers; ++j) {
             const bool holds = (p.holders(how.bytes) >> j & 1) != 0;
             if (!holds || how.first_subscriber == life::immortal) continue;
-            if (explorer::lives(1 + j)) continue;
-            p.bury(j);
-            dead |= std::uint64_t{1} << j;
+            const auto claim = p.claims(j);
+            if (explorer::lives(1 + j) || (how.succession && explorer::is_locked(0))) continue;
+            p.bury(j, claim);
+            dead = dead << 4 | claim;
             any = true;
         }
         return any;
@@ -206,20 +208,27 @@ private:
     struct record {
         bool came = false, ended = false;
         typename subscriber::start from{};
-        std::uint64_t first = 0, taken = 0, last = 0, lost = 0, of_heir = 0;
+        std::uint64_t taken = 0, last = 0, lost = 0, of_heir = 0;
     };
 
-    /// Takes place j, as a subscriber does that is alone there.
+    [[nodiscard]] std::size_t place(std::size_t j) const { return how.succession ? 0 : j; }
+    /// Takes its place, as a subscriber does that is alone there.
     void come(std::size_t j) {
-        auto& mine = cursors[j].page;
+        auto& mine = cursors[place(j)].page;
+        if (how.succession && j == 1) {
+            atomics::store(mine.rings[0].head, parley::shm_layout::nowhere,
+                           std::memory_order_seq_cst);
+        }
         atomics::store(mine.asleep, how.polls ? parley::detail::asleep_on_bell : 0,
                        std::memory_order_relaxed);
-        atomics::store(mine.claims, std::uint32_t{1}, std::memory_order_release);
+        const auto claim = atomics::load(mine.claims, std::memory_order_relaxed) + 1;
+        atomics::store(mine.claims, claim, std::memory_order_release);
+        const auto bit = std::uint64_t{1} << place(j);
         if (explorer::in_thread() == nullptr) {
-            all.known |= std::uint64_t{1} << j;
+            all.known |= bit;
         } else {
             auto known = atomics::load(all.known, std::memory_order_relaxed);
-            while (!atomics::compare_exchange(all.known, known, known | std::uint64_t{1} << j,
+            while (!atomics::compare_exchange(all.known, known, known | bit,
                                               std::memory_order_seq_cst)) {
             }
         }
@@ -230,9 +239,11 @@ private:
 
     void subscribe(std::size_t j) {
         const bool is_late = !told[j].came;
+        if (how.succession && j == 1 && (explorer::lives(1) || !explorer::try_lock(0))) return;
         if (is_late) come(j);
         record& me = told[j];
-        subscriber in(shape, how.rule, ring, cursors[j].page.rings[0], page, me.from);
+        auto& cursor = cursors[place(j)].page.rings[0];
+        subscriber in(shape, how.rule, ring, cursor, page, me.from);
         if (is_late) ring_publisher(in.skip_to_end(), in, j);
         for (;;) {
             explorer::settled(parley::testing::mixed(
@@ -247,14 +258,13 @@ private:
         }
         me.lost = in.lost();
         me.ended = true;
-        atomics::store(cursors[j].page.rings[0].head, parley::shm_layout::nowhere,
-                       std::memory_order_seq_cst);
+        atomics::store(cursor.head, parley::shm_layout::nowhere, std::memory_order_seq_cst);
         (void)parley::detail::rang<atomics>(
             atomics::load(page.state.asleep, std::memory_order_seq_cst), all.room[0],
             [] { return false; });
     }
     void ring_publisher(std::uint64_t asleep, const subscriber& in, std::size_t j) {
-        if (asleep == 0 || !in.is_awaited(j)) return;
+        if (asleep == 0 || !in.is_awaited(place(j))) return;
         (void)parley::detail::rang<atomics>(asleep, all.room[0], [] { return false; });
     }
     [[nodiscard]] bool is_over() const {
@@ -268,16 +278,16 @@ private:
         const auto to = reinterpret_cast<std::byte*>(body.words);
         if (me.taken % 2 == 0 && how.rule != giving_way::latest_only) {
             // Every other one by the short way.
-            if (in.take_into({to, how.bytes})) return compare(body, me);
+            if (in.take_into({to, how.bytes})) return compare(body, in, me);
         }
         const auto item = in.take(to);
         explorer::require(item.kind != parley::detail::taken::broken, "a ring is broken");
         if (item.kind != parley::detail::taken::message) return false;
         explorer::require(item.payload.size() == how.bytes, "a message has another length");
         if (!overwriting()) atomics::read(to, item.payload.data(), how.bytes);
-        return compare(body, me);
+        return compare(body, in, me);
     }
-    bool compare(const body_of& body, record& me) const {
+    bool compare(const body_of& body, const subscriber& in, record& me) const {
         const auto n = body.words[0] >> 8;
         const auto whole = message(n - 1);
         explorer::require(std::memcmp(whole.words, body.words, how.bytes) == 0,
@@ -289,7 +299,9 @@ private:
         const bool next = me.taken == 0 ? true : n == me.last + 1;
         explorer::require(me.of_heir == 0 && n > me.last, "a message comes twice, or too late");
         explorer::require(next || how.rule != giving_way::block, "a message is missing");
-        if (me.taken == 0) me.first = n;
+        // While nothing is dropped a message's number tells where it lies.
+        const bool in_place = in.position() == shape.first() + n * shape.stride(how.bytes);
+        explorer::require(in_place || how.rule != giving_way::block, "a subscriber was overrun");
         ++me.taken;
         me.last = n;
         return true;

@@ -96,10 +96,15 @@ public:
         });
         return found;
     }
-    /// Subscriber j is dead: it holds nobody until its place is taken anew.
-    void bury(std::size_t j) noexcept {
+    /// How often place j was taken. To be asked before whether its subscriber lives: who takes the
+    /// place after that is another one.
+    [[nodiscard]] std::uint32_t claims(std::size_t j) const noexcept {
+        return Atomics::load(page_of(j).claims, std::memory_order_relaxed);
+    }
+    /// The subscriber that took place j last but for later ones is dead: it holds nobody.
+    void bury(std::size_t j, std::uint32_t claim) noexcept {
         dead_ |= std::uint64_t{1} << j;
-        dead_claims_[j] = Atomics::load(page_of(j).claims, std::memory_order_relaxed);
+        dead_claims_[j] = claim;
     }
     [[nodiscard]] std::uint64_t vetted() const noexcept { return vetted_; }
     /// Up to here nobody needs to be asked.

@@ -137,8 +137,9 @@ struct topic_publisher final : fork_sensitive {
         bool any = false;
         for (auto left = ring.holders(n); left != 0; left &= left - 1) {
             const auto j = static_cast<std::size_t>(__builtin_ctzll(left));
+            const auto claim = ring.claims(j);
             if (is_locked(seg.file.get(), subscriber_lock(j))) continue;
-            ring.bury(j);
+            ring.bury(j, claim);
             any = true;
         }
         return any;

@@ -205,7 +205,7 @@ TEST_CASE("broadcast ring: a cursor that lies holds nobody up but within its rin
         honest.drain();
     }
     for (std::size_t j = 1; j < 4; ++j) ring.cursors[j].page.rings[0].head = out.head_for(0);
-    for (std::size_t j = 1; j < 4; ++j) out.bury(j);  // as if they had died
+    for (std::size_t j = 1; j < 4; ++j) out.bury(j, out.claims(j));  // as if they had died
     CHECK(put(out, sent));
 }
 
