@@ -65,9 +65,10 @@ TEST_CASE("uds: a message costs the system calls of a loop written by hand") {
         INFO(kind);
         // One send, one recv.
         CHECK(calls_of(dir, "pair", kind, 1) == 2000);
-        // While messages keep coming the kernel is asked only now and then who else came.
-        CHECK(calls_of(dir, "named", kind, 1) <= 2150);
-        CHECK(calls_of(dir, "named", kind, 8) <= (std::string(kind) == "stream" ? 1300 : 2150));
+        // While messages keep coming the kernel is asked only now and then who else came: by the
+        // clock, so more often where a tracer and a busy machine make each call slow.
+        CHECK(calls_of(dir, "named", kind, 1) <= 2500);
+        CHECK(calls_of(dir, "named", kind, 8) <= (std::string(kind) == "stream" ? 1600 : 2500));
     }
     CHECK(calls_of(dir, "pair", "stream", 8) <= 1130);
 }
