@@ -75,11 +75,11 @@ struct scheduled_atomics {
     }
     static void light_fence(const char* file = __builtin_FILE(),
                             unsigned line = __builtin_LINE()) noexcept {
-        explorer::running()->fence(false, {file, line});
+        if (explorer* const e = explorer::in_thread()) e->fence(false, {file, line});
     }
     static void heavy_fence(const char* file = __builtin_FILE(),
                             unsigned line = __builtin_LINE()) noexcept {
-        explorer::running()->fence(true, {file, line});
+        if (explorer* const e = explorer::in_thread()) e->fence(true, {file, line});
     }
     static void pause() noexcept {}
     static void yield() noexcept {}

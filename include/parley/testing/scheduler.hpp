@@ -95,7 +95,7 @@ public:
         if (!d.up) lie_down(&d);
         memory_.learn(now_, d.tells);
     }
-    void settled(std::uint64_t h) noexcept { me().told = mixed(~h, h); }
+    void settled(std::uint64_t h) noexcept { me().told = mixed(1, h); }
     void fail(std::string words) {
         if (seen_.wrong.empty()) seen_.wrong = std::move(words);
         stop();

@@ -253,6 +253,24 @@ TEST_CASE("explorer: whoever spins for what may never be visible makes no progre
     CHECK(e.run().wrong == "no progress in 201 steps");
 }
 
+TEST_CASE("explorer: two states that a thread calls settled differ if it says so") {
+    // When b has seen the newest x, what it remembers is all that is left of how it came there.
+    litmus p;
+    const auto outcomes = p.run({[](litmus& l) {
+                                     A::store(l.x, word{1}, relaxed);
+                                     A::store(l.y, word{1}, relaxed);
+                                 },
+                                 [](litmus& l) {
+                                     const word first = A::load(l.x, relaxed);
+                                     if (A::load(l.x, relaxed) != 1) return;
+                                     explorer::settled(first);
+                                     (void)A::load(l.y, relaxed);
+                                     l.read[0] = static_cast<char>('0' + first);
+                                 }});
+    CHECK(outcomes.count("0") == 1);
+    CHECK(outcomes.count("1") == 1);
+}
+
 TEST_CASE("explorer: each operation has its mutants, and a mutant has its effect") {
     word x = 0, y = 0, got = 0;
     const auto program = [&](explorer& e) {
