@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
     using world = broadcast_world;
     constexpr exploration_plan plain{.asymmetric = false};
     constexpr exploration_plan fences{};
+    constexpr exploration_plan fences_2{.interruptions = 2};
     constexpr exploration_plan one_dies{.deaths = 1, .asymmetric = false};
     constexpr exploration_plan plain_1{.asymmetric = false, .interruptions = 1};
     constexpr exploration_plan plain_2{.asymmetric = false, .interruptions = 2};
@@ -52,24 +53,20 @@ int main(int argc, char** argv) {
         {"block: two sleepers", plain_1, world_of<world>({.messages = 1, .subscribers = 2})},
         {"block: the subscriber dies", one_dies,
          world_of<world>({.messages = 2, .capacity = 32, .first_subscriber = mortal})},
-        {"block: a subscriber dies and has a successor", one_dies_1,
-         world_of<world>({.messages = 3,
-                          .capacity = 32,
-                          .subscribers = 2,
-                          .late = 1,
-                          .succession = true,
-                          .first_subscriber = mortal})},
+        {"block: a dead subscriber has a successor", plain_2,
+         world_of<world>(
+             {.before = 1, .messages = 4, .capacity = 32, .late = 1, .succession = true})},
         {"block: the publisher dies", one_dies,
          world_of<world>({.messages = 2, .publisher = mortal})},
         {"block: the publisher dies and has an heir", one_dies_1,
          world_of<world>({.messages = 2, .heir = true, .publisher = mortal})},
         {"drop_newest: little room", plain,
          world_of<world>({.rule = drop_newest, .messages = 3, .capacity = 32})},
-        {"drop_oldest: lapped", plain, world_of<world>(lapped)},
-        {"drop_oldest: lapped, fences", fences, world_of<world>(lapped)},
-        {"drop_oldest: two words", plain, world_of<world>(two_words)},
+        {"drop_oldest: lapped", plain_2, world_of<world>(lapped)},
+        {"drop_oldest: lapped, fences", fences_2, world_of<world>(lapped)},
+        {"drop_oldest: two words", plain_2, world_of<world>(two_words)},
         {"drop_oldest: lapped twice", plain_0, world_of<world>(twice), true},
-        {"drop_oldest: the publisher dies", one_dies, world_of<world>(dying)},
+        {"drop_oldest: the publisher dies", one_dies_1, world_of<world>(dying)},
         {"drop_oldest: the publisher dies and has an heir", one_dies_1, world_of<world>(inherited),
          true},
         {"latest_only", plain_1, world_of<world>(latest)},

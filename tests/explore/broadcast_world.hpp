@@ -31,7 +31,7 @@ struct broadcast_world {
         std::size_t late = 0;
         bool polls = false;       // the subscribers sleep on descriptors
         bool heir = false;        // another publisher takes the ring over if the first one died
-        bool succession = false;  // the second subscriber takes the place of the first, if it died
+        bool succession = false;  // place 0 was a dead one's: who comes late takes it
         life publisher = life::immortal, first_subscriber = life::immortal;
     };
     static constexpr std::size_t publisher_id = 0, subscribers_max = 2;
@@ -101,6 +101,7 @@ private:
         published = dropped = 0;
         heir_published = 0;
         for (std::size_t j = 0; j + how.late < how.subscribers; ++j) come(j);
+        if (how.succession) come(0), told[0] = {};  // and died at once
         out = open_publisher();
         for (; published < how.before; ++published) {
             std::uint64_t asleep = 0;
@@ -166,9 +167,9 @@ private:
         bool any = false;
         for (std::size_t j = 0; j < how.subscribers; ++j) {
             const bool holds = (p.holders(how.bytes) >> j & 1) != 0;
-            if (!holds || how.first_subscriber == life::immortal) continue;
+            if (!holds || (how.first_subscriber == life::immortal && !how.succession)) continue;
             const auto claim = p.claims(j);
-            if (explorer::lives(1 + j) || (how.succession && explorer::is_locked(0))) continue;
+            if (how.succession ? explorer::is_locked(j) : explorer::lives(1 + j)) continue;
             p.bury(j, claim);
             dead = dead << 4 | claim;
             any = true;
@@ -211,19 +212,15 @@ private:
         std::uint64_t taken = 0, last = 0, lost = 0, of_heir = 0;
     };
 
-    [[nodiscard]] std::size_t place(std::size_t j) const { return how.succession ? 0 : j; }
-    /// Takes its place, as a subscriber does that is alone there.
+    /// Takes place j, as a subscriber does that has its lock.
     void come(std::size_t j) {
-        auto& mine = cursors[place(j)].page;
-        if (how.succession && j == 1) {
-            atomics::store(mine.rings[0].head, parley::shm_layout::nowhere,
-                           std::memory_order_seq_cst);
-        }
+        auto& mine = cursors[j].page;
+        atomics::store(mine.rings[0].head, parley::shm_layout::nowhere, std::memory_order_seq_cst);
         atomics::store(mine.asleep, how.polls ? parley::detail::asleep_on_bell : 0,
                        std::memory_order_relaxed);
         const auto claim = atomics::load(mine.claims, std::memory_order_relaxed) + 1;
         atomics::store(mine.claims, claim, std::memory_order_release);
-        const auto bit = std::uint64_t{1} << place(j);
+        const auto bit = std::uint64_t{1} << j;
         if (explorer::in_thread() == nullptr) {
             all.known |= bit;
         } else {
@@ -239,10 +236,10 @@ private:
 
     void subscribe(std::size_t j) {
         const bool is_late = !told[j].came;
-        if (how.succession && j == 1 && (explorer::lives(1) || !explorer::try_lock(0))) return;
+        if (how.succession) (void)explorer::try_lock(j);
         if (is_late) come(j);
         record& me = told[j];
-        auto& cursor = cursors[place(j)].page.rings[0];
+        auto& cursor = cursors[j].page.rings[0];
         subscriber in(shape, how.rule, ring, cursor, page, me.from);
         if (is_late) ring_publisher(in.skip_to_end(), in, j);
         for (;;) {
@@ -264,7 +261,7 @@ private:
             [] { return false; });
     }
     void ring_publisher(std::uint64_t asleep, const subscriber& in, std::size_t j) {
-        if (asleep == 0 || !in.is_awaited(place(j))) return;
+        if (asleep == 0 || !in.is_awaited(j)) return;
         (void)parley::detail::rang<atomics>(asleep, all.room[0], [] { return false; });
     }
     [[nodiscard]] bool is_over() const {

@@ -180,7 +180,7 @@ private:
         Atomics::store(a.position, tail_, std::memory_order_release);
         const auto stretch = shape_.capacity / shm_layout::anchors_count;
         limit_ = tail_ + (n > stretch ? n : stretch);
-        // Every store into the ring that comes now is a release, so whoever reads one sees this.
+        // Whoever reads a word of a message that comes now, each a release, sees this.
         Atomics::store(own_->reserve, limit_, std::memory_order_release);
     }
 
