@@ -24,6 +24,7 @@ write_basic_package_version_file(
   VERSION "${PROJECT_VERSION}" COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${PROJECT_BINARY_DIR}/parleyConfig.cmake"
               "${PROJECT_BINARY_DIR}/parleyConfigVersion.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/parley_separate.cmake"
         DESTINATION "${package_dir}")
 
 # The prefix is found from where the file lies, so that an install tree can be moved.

@@ -2,7 +2,7 @@
 // parley bench: how fast messages go there and back, and one way, through the public API. Two
 // processes (inproc: two threads), each on a core of its own where that is allowed.
 #include "tool.hpp"
-#include "transports.hpp"
+#include "transports_list.hpp"
 
 #include <parley/channel.hpp>
 #include <parley/transport/boost_mq.hpp>

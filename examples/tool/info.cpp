@@ -2,7 +2,7 @@
 // parley info: what an address means and who is there, without taking part.
 #include "sockets.hpp"
 #include "tool.hpp"
-#include "transports.hpp"
+#include "transports_list.hpp"
 
 #include <parley/channel.hpp>
 #include <parley/shm/inspect.hpp>

@@ -215,11 +215,10 @@ int run_replay(const replay_options& o) {
     const auto& h = log.header();
     const auto type = or_bytes({h.fingerprint, std::string(h.description, h.description_bytes)});
 
-    using anywhere = parley::any_transport<transports>;
     patience left(o.timeout_seconds);
-    parley::result<anywhere::sink> out = parley::errc::timed_out;
+    parley::result<any_address::sink> out = parley::errc::timed_out;
     (void)patiently(left, [&](parley::time_point until) -> parley::result<void> {
-        out = anywhere(parley::uri{o.address}).open_sink({type_of(type), until, &why});
+        out = any_address(parley::uri{o.address}).open_sink({type_of(type), until, &why});
         if (!out) return out.error();
         return {};
     });

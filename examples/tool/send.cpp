@@ -15,7 +15,7 @@ namespace tool {
 namespace {
 
 using message = std::vector<std::byte>;
-using sender = parley::sender<message, parley::any_transport<transports>>;
+using sender = parley::sender<message, any_address>;
 
 /// Several messages fit into the transport at once, so that both sides work at the same time.
 std::size_t usual_chunk(const parley::limits& l) {
@@ -95,7 +95,7 @@ int run_send(const send_options& o) {
     patience left(o.timeout_seconds);
     parley::result<sender> out = parley::errc::timed_out;
     do {  // in slices, so that a signal ends the waiting for a receiver
-        out = parley::open_sender<message>(parley::uri{o.address}, transports{},
+        out = parley::open_sender<message>(any_address(parley::uri{o.address}),
                                            std::min(left.until(), parley::clock::now() + slice),
                                            &why);
     } while (!out && out.error() == parley::errc::timed_out && !left.over() &&

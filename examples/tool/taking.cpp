@@ -10,7 +10,7 @@ namespace {
 /// a channel has any number of readers (a ring of a publisher), open one of those here instead.
 parley::result<taker> open_taker(const std::string& address, parley::time_point until,
                                  parley::diagnostics& why) {
-    return parley::open_receiver<parley::any_message>(parley::uri{address}, transports{}, until,
+    return parley::open_receiver<parley::any_message>(any_address(parley::uri{address}), until,
                                                       &why);
 }
 

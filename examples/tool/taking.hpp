@@ -12,7 +12,7 @@
 namespace tool {
 
 /// A channel has one receiver: this is it. It takes messages of any type.
-using taker = parley::receiver<parley::any_message, parley::any_transport<transports>>;
+using taker = parley::receiver<parley::any_message, any_address>;
 
 /// What is done with messages. Whoever does not want to go on returns another code than ok.
 struct taking {

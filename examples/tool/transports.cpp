@@ -5,6 +5,9 @@
 #include "tool.hpp"
 
 #include <parley/channel.hpp>
+#include <parley/transport/boost_mq.hpp>
+#include <parley/transport/mq.hpp>
+#include <parley/transport/sysv.hpp>
 
 #include <sched.h>
 
@@ -78,8 +81,8 @@ struct row {
 bool look(row& r, const std::string& address, parley::diagnostics& why) {
     using parley::any_message;
     using payload = std::span<const std::byte>;
-    const parley::uri at{address};
-    if (at.scheme() == "pipe") {
+    const any_address at{parley::uri{address}};
+    if (at.to_uri().scheme() == "pipe") {
         auto both = parley::make_channel<std::vector<std::byte>>(at, &why);
         if (!both) return false;
         r.sender = both->tx.limits();
@@ -87,9 +90,9 @@ bool look(row& r, const std::string& address, parley::diagnostics& why) {
         return true;
     }
     constexpr auto longest = std::chrono::seconds(5);
-    auto in = parley::open_receiver<any_message>(at, transports{}, longest, &why);
+    auto in = parley::open_receiver<any_message>(at, longest, &why);
     if (!in) return false;
-    auto out = parley::open_sender<payload>(in->address(), transports{}, longest, &why);
+    auto out = parley::open_sender<payload>(any_address(in->address()), longest, &why);
     if (!out) return false;
     r.receiver = in->limits();
     r.sender = out->limits();
@@ -109,10 +112,10 @@ std::string filled_in(std::string address, const std::string& directory) {
 /// Whether this tool can open it here. For TLS it makes a certificate that vouches for itself.
 bool can_open(const parley::uri& at, const std::string& directory) {
     if (at.scheme() != "tls") return true;
-    if (std::is_void_v<tls>) {
-        fmt::print(stderr, "tls is left out: this tool was built without OpenSSL\n");
-        return false;
-    }
+#if !TOOL_WITH_TLS
+    fmt::print(stderr, "tls is left out: this tool was built without OpenSSL\n");
+    return false;
+#endif
     const std::string command = fmt::format(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
         "-subj /CN=localhost -addext subjectAltName=DNS:localhost "

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT
-// The transports that the tool knows: TLS is among them where OpenSSL was found.
+// The transports that the tool knows. Their list stands in transports_list.hpp and is compiled in
+// one source: the others only open ends by URI.
 #pragma once
 
-#if TOOL_WITH_TLS
-#include <parley/tls.hpp>
+#include <parley/transport/any.hpp>
 
 namespace tool {
-using transports = parley::transports_with_tls;
-using tls = parley::tls;
-}  // namespace tool
-#else
-#include <parley/transport/all.hpp>
 
-namespace tool {
-using transports = parley::all_transports::list;
-using tls = void;
+struct transports;
+using any_address = parley::any_transport<transports>;
+
 }  // namespace tool
-#endif
+
+extern template class parley::any_transport<tool::transports>;

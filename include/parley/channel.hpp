@@ -340,38 +340,38 @@ template <class T, pairing_transport Address>
                                receiver<T, Address>(std::move(b->source))};
 }
 
-/// The transports that a URI may name when the program names no list: all of them. Complete only
-/// after `#include <parley/transport/all.hpp>`; who names a transport_list<…> needs no such
+/// The transports that a URI may name when the program names no list: all of them.
+/// `#include <parley/transport/all.hpp>` has them; who names a transport_list<…> needs no such
 /// include.
 struct all_transports;
 
 /// The same, with the endpoint chosen at run time: `open_receiver<tick>(uri{argv[1]})`, or, to pay
 /// only for what is named, `open_receiver<tick>(uri{argv[1]}, transport_list<shm, uds>{})`.
-template <class T, class... Ts>
-[[nodiscard]] auto open_sender(const uri& at, transport_list<Ts...>, deadline d = never,
+template <class T, transport_choice Choice>
+[[nodiscard]] auto open_sender(const uri& at, Choice, deadline d = never,
                                diagnostics* why = nullptr) {
-    return open_sender<T>(any_transport<transport_list<Ts...>>(at), d, why);
+    return open_sender<T>(any_transport<Choice>(at), d, why);
 }
 template <class T, class All = all_transports>
 [[nodiscard]] auto open_sender(const uri& at, deadline d = never, diagnostics* why = nullptr) {
-    return open_sender<T>(at, typename All::list{}, d, why);
+    return open_sender<T>(any_transport<All>(at), d, why);
 }
-template <class T, class... Ts>
-[[nodiscard]] auto open_receiver(const uri& at, transport_list<Ts...>, deadline d = never,
+template <class T, transport_choice Choice>
+[[nodiscard]] auto open_receiver(const uri& at, Choice, deadline d = never,
                                  diagnostics* why = nullptr) {
-    return open_receiver<T>(any_transport<transport_list<Ts...>>(at), d, why);
+    return open_receiver<T>(any_transport<Choice>(at), d, why);
 }
 template <class T, class All = all_transports>
 [[nodiscard]] auto open_receiver(const uri& at, deadline d = never, diagnostics* why = nullptr) {
-    return open_receiver<T>(at, typename All::list{}, d, why);
+    return open_receiver<T>(any_transport<All>(at), d, why);
 }
-template <class T, class... Ts>
-[[nodiscard]] auto make_channel(const uri& at, transport_list<Ts...>, diagnostics* why = nullptr) {
-    return make_channel<T>(any_transport<transport_list<Ts...>>(at), why);
+template <class T, transport_choice Choice>
+[[nodiscard]] auto make_channel(const uri& at, Choice, diagnostics* why = nullptr) {
+    return make_channel<T>(any_transport<Choice>(at), why);
 }
 template <class T, class All = all_transports>
 [[nodiscard]] auto make_channel(const uri& at, diagnostics* why = nullptr) {
-    return make_channel<T>(at, typename All::list{}, why);
+    return make_channel<T>(any_transport<All>(at), why);
 }
 
 }  // namespace v1

@@ -71,16 +71,13 @@ template <class A>
 concept two_ended = transport<A> || duplex_transport<A>;
 
 /// A uri with policies: what any_transport is for a uri alone.
-template <class List, class Stack>
-struct any_delivered;
-
-template <class... Transports, class Stack>
-struct any_delivered<transport_list<Transports...>, Stack> {
+template <class Choice, class Stack>
+struct any_delivered {
     uri at;
     Stack how;
 
-    using sink = typename any_transport<transport_list<Transports...>>::sink;
-    using source = typename any_transport<transport_list<Transports...>>::source;
+    using sink = typename any_transport<Choice>::sink;
+    using source = typename any_transport<Choice>::source;
     static constexpr std::string_view scheme = "any";
 
     [[nodiscard]] static result<any_delivered> from(const uri& text, diagnostics& why) {
@@ -88,16 +85,19 @@ struct any_delivered<transport_list<Transports...>, Stack> {
     }
     [[nodiscard]] uri to_uri() const { return at; }
     [[nodiscard]] result<sink> open_sink(const open_request& request) const {
-        return open<sink>(request, [&](const auto& real) { return real.open_sink(request); });
+        return open<sink>(typename list_of<Choice>::type{}, request,
+                          [&](const auto& real) { return real.open_sink(request); });
     }
     [[nodiscard]] result<source> open_source(const open_request& request) const {
-        return open<source>(request, [&](const auto& real) { return real.open_source(request); });
+        return open<source>(typename list_of<Choice>::type{}, request,
+                            [&](const auto& real) { return real.open_source(request); });
     }
     friend bool operator==(const any_delivered&, const any_delivered&) = default;
 
 private:
-    template <class End, class Open>
-    result<End> open(const open_request& request, Open open_real) const {
+    template <class End, class Open, class... Transports>
+    result<End> open(transport_list<Transports...>, const open_request& request,
+                     Open open_real) const {
         result<End> out = make_error_code(errc::unsupported);
         bool found = false;
         const auto attempt = [&]<class A>(std::type_identity<A>) {
@@ -130,9 +130,9 @@ private:
     }
 };
 
-template <class List, class Stack>
+template <class Choice, class Stack>
 [[nodiscard]] auto delivered_uri(const uri& at, const Stack& how) {
-    return any_delivered<List, Stack>{at, how};
+    return any_delivered<Choice, Stack>{at, how};
 }
 
 }  // namespace detail
@@ -159,26 +159,22 @@ template <class T, detail::two_ended Address, delivery::stackable Policies>
 template <class T, delivery::stackable Policies, class All = all_transports>
 [[nodiscard]] auto open_sender(const uri& at, const Policies& how, deadline d = never,
                                diagnostics* why = nullptr) {
-    return open_sender<T>(detail::delivered_uri<typename All::list>(at, delivery::as_stack(how)), d,
-                          why);
+    return open_sender<T>(detail::delivered_uri<All>(at, delivery::as_stack(how)), d, why);
 }
 template <class T, delivery::stackable Policies, class All = all_transports>
 [[nodiscard]] auto open_receiver(const uri& at, const Policies& how, deadline d = never,
                                  diagnostics* why = nullptr) {
-    return open_receiver<T>(detail::delivered_uri<typename All::list>(at, delivery::as_stack(how)),
-                            d, why);
+    return open_receiver<T>(detail::delivered_uri<All>(at, delivery::as_stack(how)), d, why);
 }
-template <class T, class... Ts, delivery::stackable Policies>
-[[nodiscard]] auto open_sender(const uri& at, transport_list<Ts...>, const Policies& how,
-                               deadline d = never, diagnostics* why = nullptr) {
-    return open_sender<T>(detail::delivered_uri<transport_list<Ts...>>(at, delivery::as_stack(how)),
-                          d, why);
+template <class T, transport_choice Choice, delivery::stackable Policies>
+[[nodiscard]] auto open_sender(const uri& at, Choice, const Policies& how, deadline d = never,
+                               diagnostics* why = nullptr) {
+    return open_sender<T>(detail::delivered_uri<Choice>(at, delivery::as_stack(how)), d, why);
 }
-template <class T, class... Ts, delivery::stackable Policies>
-[[nodiscard]] auto open_receiver(const uri& at, transport_list<Ts...>, const Policies& how,
-                                 deadline d = never, diagnostics* why = nullptr) {
-    return open_receiver<T>(
-        detail::delivered_uri<transport_list<Ts...>>(at, delivery::as_stack(how)), d, why);
+template <class T, transport_choice Choice, delivery::stackable Policies>
+[[nodiscard]] auto open_receiver(const uri& at, Choice, const Policies& how, deadline d = never,
+                                 diagnostics* why = nullptr) {
+    return open_receiver<T>(detail::delivered_uri<Choice>(at, delivery::as_stack(how)), d, why);
 }
 
 }  // namespace v1

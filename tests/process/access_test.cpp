@@ -8,6 +8,10 @@
 
 #include <parley/channel.hpp>
 #include <parley/transport/all.hpp>
+#include <parley/transport/fifo.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/sysv.hpp>
+#include <parley/transport/uds.hpp>
 #include <parley/transport/uds_descriptor.hpp>
 
 #include <grp.h>

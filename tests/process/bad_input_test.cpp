@@ -2,6 +2,17 @@
 // What users and systems get wrong: each case gives an error, and words that help.
 #include <parley/channel.hpp>
 #include <parley/transport/all.hpp>
+#include <parley/transport/fifo.hpp>
+#include <parley/transport/file.hpp>
+#include <parley/transport/maildir.hpp>
+#include <parley/transport/mmap.hpp>
+#include <parley/transport/pipe.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/signals.hpp>
+#include <parley/transport/snapshot.hpp>
+#include <parley/transport/tcp.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/uds.hpp>
 
 #include "support/catch.hpp"
 #include "support/process.hpp"

@@ -3,6 +3,7 @@
 // killed receivers.
 #include <parley/parley.hpp>
 #include <parley/testing/chaotic.hpp>
+#include <parley/transport/all_list.hpp>
 
 #include "support/catch.hpp"
 #include "support/ports.hpp"

@@ -3,6 +3,8 @@
 // test, so they and all that is in them go with those.
 #include <parley/channel.hpp>
 #include <parley/transport/all.hpp>
+#include <parley/transport/udp.hpp>
+#include <parley/transport/udp_multicast.hpp>
 
 #include "support/catch.hpp"
 #include "support/process.hpp"
@@ -104,7 +106,7 @@ int send_all(gate& ready) {
         parley::diagnostics why;
         const bool in_group = w.sender.find("multicast") != std::string::npos;
         parley::result<
-            parley::receiver<std::uint64_t, parley::any_transport<parley::all_transports::list>>>
+            parley::receiver<std::uint64_t, parley::any_transport<parley::all_transports>>>
             beside = errc::closed;
         if (in_group) beside = parley::open_receiver<std::uint64_t>(uri(w.sender), 0s, &why);
         auto out = parley::open_sender<std::uint64_t>(uri(w.sender), 20s, &why);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Every header is reached from the umbrella, so that nobody has to know where a thing lies. What
 # needs Asio, fmt, OpenSSL or Boost.JSON is reached from asio.hpp, format.hpp, tls.hpp or jsonrpc.hpp
-# instead; testing/ stands beside.
+# instead; testing/ and separate.hpp stand beside.
 FNR == 1 {
     path = FILENAME
     sub(/^.*include\/parley\//, "", path)
@@ -34,7 +34,7 @@ END {
         printf "%s:%d: umbrella: <parley/%s> does not exist\n", file["parley.hpp"], listed[to], to
     }
     for (path in file) {
-        if (path ~ /^testing\// || path in light) continue
+        if (path ~ /^testing\/|^separate.hpp$/ || path in light) continue
         # A header that reaches one of those may be left to those who ask for it.
         split("", below)
         walk(path, below)

@@ -1,33 +1,24 @@
 // SPDX-License-Identifier: MIT
-// Every transport of the library: what a URI may name when the program names no list of its own.
+// Every transport of the library, for programs that open ends by URI.
+//
+// All transports are much to compile: half a minute for each source that opens a URI. A program of
+// more than one such source has them compiled once: it defines PARLEY_SEPARATE_COMPILATION for all
+// its sources and includes <parley/separate.hpp> in one. CMake does both for who links
+// parley::separate. This header then only tells that the openings are compiled elsewhere; a source
+// that also names a transport by its type includes that transport's header.
 #pragma once
 
+#if defined PARLEY_SEPARATE_COMPILATION
 #include <parley/transport/any.hpp>
-#include <parley/transport/boost_mq.hpp>
-#include <parley/transport/fifo.hpp>
-#include <parley/transport/file.hpp>
-#include <parley/transport/inproc.hpp>
-#include <parley/transport/maildir.hpp>
-#include <parley/transport/mmap.hpp>
-#include <parley/transport/mq.hpp>
-#include <parley/transport/pipe.hpp>
-#include <parley/transport/shm.hpp>
-#include <parley/transport/signals.hpp>
-#include <parley/transport/snapshot.hpp>
-#include <parley/transport/sysv.hpp>
-#include <parley/transport/tcp.hpp>
-#include <parley/transport/udp.hpp>
-#include <parley/transport/udp_multicast.hpp>
-#include <parley/transport/uds.hpp>
 
 namespace parley {
 inline namespace v1 {
 
-/// The default list of open_sender, open_receiver and make_channel by URI.
-struct all_transports {
-    using list = transport_list<shm, uds, tcp, udp, udp_multicast, pipe, fifo, inproc, mq, sysv,
-                                boost_mq, signals, file, mmap, snapshot, maildir>;
-};
+struct all_transports;
+extern template class any_transport<all_transports>;
 
 }  // namespace v1
 }  // namespace parley
+#else
+#include <parley/transport/all_list.hpp>
+#endif

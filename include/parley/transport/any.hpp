@@ -236,20 +236,29 @@ using any_source = detail::erased_source<void>;
 
 /// The transports that a URI may name, in the order in which schemes are looked up.
 template <transport... Transports>
-struct transport_list {};
+struct transport_list {
+    using list = transport_list;
+};
 
-/// An address that is a URI: opens an end of the transport in `List` that has its scheme.
+/// What names transports: a transport_list, or a struct that has one as its member `list`.
+template <class Choice>
+concept transport_choice = requires {
+    typename Choice::list;
+};
+
+/// An address that is a URI: opens an end of the transport in `Choice::list` that has its scheme.
+/// Its three openings compile every transport of the list. They are compiled once for a program
+/// that declares `extern template class parley::any_transport<Choice>;` in a header and defines it
+/// (the same without `extern`) in one source; the other sources need not even know the list.
+/// <parley/transport/all.hpp> says how that is had for all transports.
 /// Errors of open: unsupported (no transport of the list has this scheme), invalid_argument (with
 /// the position of the mistake), and those of the transport.
-template <class List>
-class any_transport;
-
-template <transport... Transports>
-class any_transport<transport_list<Transports...>> {
+template <class Choice>
+class any_transport {
 public:
     // any_sink and any_source
-    using sink = detail::erased_sink<detail::later<void, Transports...>>;
-    using source = detail::erased_source<detail::later<void, Transports...>>;
+    using sink = detail::erased_sink<detail::later<void, Choice>>;
+    using source = detail::erased_source<detail::later<void, Choice>>;
     static constexpr std::string_view scheme = "any";
 
     any_transport() = default;
@@ -259,23 +268,82 @@ public:
     }
     [[nodiscard]] uri to_uri() const { return at_; }
 
-    [[nodiscard]] result<sink> open_sink(const open_request& request) const {
-        return open<result<sink>>(*request.why, [&](const auto& real) -> result<sink> {
-            auto s = real.open_sink(request);
-            if (!s) return s.error();
-            return sink(std::move(*s));
-        });
+    // Not inline: what is inline cannot be compiled elsewhere.
+    [[nodiscard]] result<sink> open_sink(const open_request& request) const;
+    [[nodiscard]] result<source> open_source(const open_request& request) const;
+    [[nodiscard]] result<both_ends<sink, source>> open_both(const open_request& request) const;
+
+    friend bool operator==(const any_transport&, const any_transport&) = default;
+
+private:
+    uri at_;
+};
+
+namespace detail {
+
+template <class Choice>
+struct list_of {
+    static_assert(transport_choice<Choice>,
+                  "to open by URI, include <parley/transport/all.hpp> or name a transport_list<…>; "
+                  "with delivery policies and PARLEY_SEPARATE_COMPILATION, include "
+                  "<parley/transport/all_list.hpp>");
+    using type = typename Choice::list;
+};
+
+/// What `open_real` makes of the transport of the list that has the scheme of `at`.
+template <class Result, class Open, class... Transports>
+Result open_listed(const uri& at, transport_list<Transports...>, diagnostics& why,
+                   Open&& open_real) {
+    error_code ec = errc::unsupported;
+    bool found = false;
+    Result out = ec;
+    const auto attempt = [&]<class A>(std::type_identity<A>) {
+        if (found || at.scheme() != A::scheme) return;
+        found = true;
+        auto real = A::from(at, why);
+        if (real) {
+            out = open_real(*real);
+        } else {
+            out = real.error();
+        }
+    };
+    (attempt(std::type_identity<Transports>{}), ...);
+    if (!found) {
+        std::string known;
+        ((((known += known.empty() ? "" : ", ") += Transports::scheme)), ...);
+        why.fail(ec, "address '" + at.text() + "', position 0: no transport for scheme '" +
+                         std::string(at.scheme()) + "' in this program's list (" + known + ")");
     }
-    [[nodiscard]] result<source> open_source(const open_request& request) const {
-        return open<result<source>>(*request.why, [&](const auto& real) -> result<source> {
-            auto s = real.open_source(request);
-            if (!s) return s.error();
-            return source(std::move(*s));
-        });
-    }
-    [[nodiscard]] result<both_ends<sink, source>> open_both(const open_request& request) const {
-        using both = result<both_ends<sink, source>>;
-        return open<both>(*request.why, [&](const auto& real) -> both {
+    return out;
+}
+
+}  // namespace detail
+
+template <class Choice>
+auto any_transport<Choice>::open_sink(const open_request& request) const -> result<sink> {
+    return detail::open_listed<result<sink>>(at_, typename detail::list_of<Choice>::type{},
+                                             *request.why, [&](const auto& real) -> result<sink> {
+                                                 auto s = real.open_sink(request);
+                                                 if (!s) return s.error();
+                                                 return sink(std::move(*s));
+                                             });
+}
+template <class Choice>
+auto any_transport<Choice>::open_source(const open_request& request) const -> result<source> {
+    return detail::open_listed<result<source>>(at_, typename detail::list_of<Choice>::type{},
+                                               *request.why,
+                                               [&](const auto& real) -> result<source> {
+                                                   auto s = real.open_source(request);
+                                                   if (!s) return s.error();
+                                                   return source(std::move(*s));
+                                               });
+}
+template <class Choice>
+auto any_transport<Choice>::open_both(const open_request& request) const
+    -> result<both_ends<sink, source>> {
+    using both = result<both_ends<sink, source>>;
+    return detail::open_listed<both>(
+        at_, typename detail::list_of<Choice>::type{}, *request.why, [&](const auto& real) -> both {
             if constexpr (pairing_transport<std::remove_cvref_t<decltype(real)>>) {
                 auto b = real.open_both(request);
                 if (!b) return b.error();
@@ -286,38 +354,7 @@ public:
                                          "this transport cannot make both ends at once");
             }
         });
-    }
-    friend bool operator==(const any_transport&, const any_transport&) = default;
-
-private:
-    template <class Result, class Open>
-    Result open(diagnostics& why, Open&& open_real) const {
-        error_code ec = errc::unsupported;
-        bool found = false;
-        Result out = ec;
-        const auto attempt = [&]<class A>(std::type_identity<A>) {
-            if (found || at_.scheme() != A::scheme) return;
-            found = true;
-            auto real = A::from(at_, why);
-            if (real) {
-                out = open_real(*real);
-            } else {
-                out = real.error();
-            }
-        };
-        (attempt(std::type_identity<Transports>{}), ...);
-        if (!found) {
-            std::string known;
-            ((((known += known.empty() ? "" : ", ") += Transports::scheme)), ...);
-            why.fail(ec, "address '" + at_.text() + "', position 0: no transport for scheme '" +
-                             std::string(at_.scheme()) + "' in this program's list (" + known +
-                             ")");
-        }
-        return out;
-    }
-
-    uri at_;
-};
+}
 
 }  // namespace v1
 }  // namespace parley

@@ -137,10 +137,10 @@ inline result<uds> uds::from(const uri& text, diagnostics& why) {
     r.choice("frame", at.with.frame, {{"parley", framing::parley}, {"none", framing::none}});
     detail::read_permissions(r, at.with.permissions);
     detail::read_allow(r, at.with.allow);
-    if (at.name.empty() == (at.fd < 0)) {
+    if (!at.name.empty() && at.fd >= 0) {
         r.fail_body(
-            "wants a path as in unix:///run/x, an abstract name as in unix://@x, or an "
-            "inherited end as in unix:?fd=n");
+            "wants a path as in unix:///run/x, an abstract name as in unix://@x, or an inherited "
+            "end as in unix:?fd=n: not a name and an end");
     }
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
@@ -214,7 +214,7 @@ inline result<detail::unique_fd> uds::inherited_end(diagnostics& why) const {
 inline result<void> uds::must_be_named(diagnostics& why) const {
     if (!name.empty()) return {};
     return why.fail(errc::invalid_argument,
-                    "uds{} names nothing: give a path or an @abstract name, make both ends with "
+                    "unix: names nothing: give a path or an @abstract name, make both ends with "
                     "make_channel, or inherit one and open unix:?fd=n");
 }
 

@@ -3,7 +3,11 @@
 #pragma once
 
 #include <parley/asio.hpp>
-#include <parley/transport/all.hpp>
+#include <parley/transport/any.hpp>
+#include <parley/transport/inproc.hpp>
+#include <parley/transport/pipe.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/signals.hpp>
 #include <parley/transport/uds.hpp>
 
 #include "support/catch.hpp"
@@ -99,17 +103,44 @@ struct over_signals {
         return opened_at<T>(parley::signals{name.text(), {.window = 128}});
     }
 };
+/// Every backend behind one type.
 struct over_uri {
+    using address =
+        parley::any_transport<parley::transport_list<parley::pipe, parley::shm, parley::inproc,
+                                                     parley::uds, parley::signals>>;
     temporary_directory dir;
+    unique_name name{"asio"};
+    parley::uri at;
+
+    explicit over_uri(std::string text) : at(std::move(text)) {}
+    over_uri() {
+        std::string text = GENERATE(
+            as<std::string>{}, "pipe:?capacity_bytes=4096", "shm:?capacity_bytes=4096",
+            "unix:", "shm://#?capacity_bytes=4096", "inproc://#?capacity_bytes=4096", "unix://%/s",
+            "unix://%/s?type=seqpacket", "unix://%/s?type=datagram", "signals://#?window=128");
+        const auto is_mark = [](char c) { return c == '#' || c == '%'; };
+        if (const auto mark = std::find_if(text.begin(), text.end(), is_mark); mark != text.end()) {
+            const std::string own = *mark == '#' ? name.text() : dir.path().string();
+            text.replace(mark, mark + 1, own);
+        }
+        at = parley::uri{text};
+    }
     template <class T>
     auto open() {
-        using address = parley::any_transport<parley::transport_list<parley::shm, parley::uds>>;
-        return opened_at<T>(address(parley::uri{"unix://" + (dir / "s")}));
+        const bool pair = at.text().find("://") == std::string::npos;
+        return pair ? opened_pair<T>(address(at)) : opened_at<T>(address(at));
     }
 };
 
+struct over_uds_uri : over_uri {
+    over_uds_uri() : over_uri("unix://@" + unique_name{"asio"}.text()) {}
+};
+
+// Behind each type there is a test to compile: what loses messages is tried with all of them, the
+// rest with one that lies in memory, one that does not, and all that share the erased type.
 #define PARLEY_EVERY_BACKEND                                                 \
     parley_test::over_pipe, parley_test::over_shm, parley_test::over_inproc, \
-        parley_test::over_uds, parley_test::over_uri, parley_test::over_signals
+        parley_test::over_uds, parley_test::over_uds_uri, parley_test::over_signals
+#define PARLEY_ERASED_BACKENDS parley_test::over_pipe, parley_test::over_shm, parley_test::over_uri
 
 }  // namespace parley_test

@@ -45,7 +45,7 @@ const error_code unset = errc::not_member;
 }  // namespace
 
 TEMPLATE_TEST_CASE("async receive: a deadline ends it with timed_out, and the end goes on",
-                   "[asio]", PARLEY_EVERY_BACKEND) {
+                   "[asio]", PARLEY_ERASED_BACKENDS) {
     const watchdog dog("deadline");
     TestType backend;
     auto ends = backend.template open<number>();
@@ -70,7 +70,7 @@ TEMPLATE_TEST_CASE("async receive: a deadline ends it with timed_out, and the en
 }
 
 TEMPLATE_TEST_CASE("async receive: a clean end is said once the last message was taken", "[asio]",
-                   PARLEY_EVERY_BACKEND) {
+                   PARLEY_ERASED_BACKENDS) {
     const watchdog dog("end");
     TestType backend;
     auto ends = backend.template open<number>();
@@ -103,7 +103,7 @@ TEMPLATE_TEST_CASE("async receive: a clean end is said once the last message was
 }
 
 TEMPLATE_TEST_CASE("async receive: a sender that closes ends a wait", "[asio]",
-                   PARLEY_EVERY_BACKEND) {
+                   PARLEY_ERASED_BACKENDS) {
     const watchdog dog("closed sender");
     TestType backend;
     auto ends = backend.template open<number>();
@@ -180,7 +180,7 @@ TEMPLATE_TEST_CASE("async send: a receiver killed in another process ends a wait
 }
 
 TEMPLATE_TEST_CASE("async send: a receiver that closes ends a wait for room", "[asio]",
-                   PARLEY_EVERY_BACKEND) {
+                   PARLEY_ERASED_BACKENDS) {
     const watchdog dog("closed receiver");
     TestType backend;
     auto ends = backend.template open<number>();
@@ -198,7 +198,7 @@ TEMPLATE_TEST_CASE("async send: a receiver that closes ends a wait for room", "[
 }
 
 TEMPLATE_TEST_CASE("async send: room made by the receiver ends a wait", "[asio]",
-                   PARLEY_EVERY_BACKEND) {
+                   PARLEY_ERASED_BACKENDS) {
     const watchdog dog("room");
     TestType backend;
     auto ends = backend.template open<number>();
@@ -328,7 +328,7 @@ TEST_CASE("async end: the handler of an operation may start the next or destroy 
 }
 
 TEMPLATE_TEST_CASE("async end: destroying it ends what is under way with operation_aborted",
-                   "[asio]", PARLEY_EVERY_BACKEND) {
+                   "[asio]", PARLEY_ERASED_BACKENDS) {
     const watchdog dog("destroyed");
     const bool waiting = GENERATE(false, true);
     TestType backend;

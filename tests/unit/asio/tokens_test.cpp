@@ -172,7 +172,7 @@ TEST_CASE("async end: strings, bytes and large values travel", "[asio]") {
 }
 
 TEMPLATE_TEST_CASE("async borrow: a message is looked at where it lies", "[asio]",
-                   PARLEY_EVERY_BACKEND) {
+                   PARLEY_ERASED_BACKENDS) {
     const watchdog dog("borrow");
     TestType backend;
     auto ends = backend.template open<std::string_view>();
@@ -331,7 +331,7 @@ TEST_CASE("async operation: a cancellation of no kind changes nothing", "[asio]"
 }
 
 TEMPLATE_TEST_CASE("async receive: one that is cancelled when its wait is over takes nothing",
-                   "[asio]", PARLEY_EVERY_BACKEND) {
+                   "[asio]", PARLEY_ERASED_BACKENDS) {
     const watchdog dog("ready and cancelled");
     TestType backends[2];
     auto a = backends[0].template open<std::uint32_t>();
