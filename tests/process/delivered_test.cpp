@@ -12,6 +12,7 @@
 #include "support/watchdog.hpp"
 
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <cstring>
@@ -145,6 +146,29 @@ TEST_CASE("delivered: connections that are cut again and again cost nothing") {
         const chaotic<tcp, line> at{tcp(port.text()), {.cut_every = 60 + i}};
         transfer(at, delivery::as_stack(exactly_once{}), 145, 1, 1);
     }
+}
+TEST_CASE("delivered: a goodbye over a new link is not taken for the death of the old one") {
+    watchdog dog("delivered: goodbye");
+    const temporary_directory dir;
+    const parley::uds at(dir / "x");
+    const auto over = [&](const auto& how) {
+        auto in = parley::open_receiver<int>(at, how).value();
+        const int first = ::dup(0);
+        ::close(first);
+        auto out = parley::open_sender<int>(at, how).value();
+        out.send(1).value();
+        CHECK(in.receive().value() == 1);
+        CHECK(in.try_receive().error() == errc::would_block);  // acknowledges
+        out.end().wait(parley::clock::now() + 1s).value();
+        REQUIRE(out.end().unfinished() == 0);
+        // The sender's socket is cut, and the receiver does not look before the sender has left.
+        REQUIRE(::shutdown(first, SHUT_RDWR) == 0);
+        CHECK(out.close(10s));
+        CHECK(in.receive(10s).error() == errc::closed);
+        CHECK(in.peers_lost() == 1);
+    };
+    over(parley::exactly_once{});
+    over(parley::at_least_once{});
 }
 TEST_CASE("delivered: a killed receiver's successor gets what was not acknowledged") {
     watchdog dog("delivered: a killed receiver");

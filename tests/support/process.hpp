@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Forked children, killed at the end of the scope if nothing else ended them, and gates between
 // processes: one side opens, the other waits.
-#pragma once
-
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,9 +18,15 @@ namespace parley_test {
 class child {
 public:
     template <class Body>
-    explicit child(Body body) : pid_(::fork()) {
+    explicit child(Body body) {
+        const pid_t parent = ::getpid();
+        const bool by_main = ::gettid() == parent;  // the death of another thread is no end
+        pid_ = ::fork();
         if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
         if (pid_ == 0) {
+            // What a watchdog ends is not to leave a child that holds the test's output for ever.
+            if (by_main) (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            if (const pid_t now = ::getppid(); now != parent && now != 0) ::_exit(98);
             int status = 99;
             try {
                 status = body();
@@ -61,7 +66,7 @@ public:
     }
 
 private:
-    pid_t pid_;
+    pid_t pid_ = -1;
     int status_ = 0;
 };
 

@@ -129,6 +129,7 @@ public:
         for (const auto& m : links_.all()) {
             if (m->ready) return {};
         }
+        ended_last_ = 0;
         return links_.wait(until);
     }
     /// What was handed out last is done with.
@@ -199,11 +200,18 @@ private:
         }
         if (ec == condition::gone) {
             lost_ += ec == errc::peer_lost ? 1 : 0;
-            ended_ = why.fail(ec, m.way.in().why().text());
+            if (is_last_end(m)) ended_ = why.fail(ec, m.way.in().why().text());
             return errc::would_block;
         }
-        ended_ = errc::peer_lost;
+        if (is_last_end(m)) ended_ = errc::peer_lost;
         return why.fail(ec, m.way.in().why().text());
+    }
+    /// Links that are found at an end together ended in the order in which they were made: a sender
+    /// that was cut off makes a new one to say goodbye.
+    bool is_last_end(const member& m) noexcept {
+        if (m.number < ended_last_) return false;
+        ended_last_ = m.number;
+        return true;
     }
     void send_back(member& m, bool quiet) {
         const std::size_t n = m.own.side.wants(quiet);
@@ -247,6 +255,7 @@ private:
     std::vector<receiving> kept_;
     std::size_t turn_ = 0;
     error_code ended_ = errc::closed;
+    std::uint64_t ended_last_ = 0;  // whose end that was, of those found since the last wait
     std::uint64_t lost_ = 0;
     std::size_t message_bytes_max_ = 0;  // known from the first link on
     delivery::counters past_;

@@ -9,6 +9,7 @@
 #include <parley/transport/duplex.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -64,6 +65,7 @@ public:
     struct member {
         link way;
         Own own;
+        std::uint64_t number;  ///< of those that were accepted, from 1
         bool ready = true;     ///< may have something to say
         bool wanting = false;  ///< waits for room to write
         bool gone = false;
@@ -75,7 +77,8 @@ public:
     [[nodiscard]] std::vector<std::unique_ptr<member>>& all() noexcept { return all_; }
     [[nodiscard]] bool is_empty() const noexcept { return all_.empty(); }
 
-    /// Takes everybody in who is at the door. `make(link&)` makes what is kept beside a link.
+    /// Takes everybody in who is at the door. `make(link&)` makes what is kept beside a link. Who
+    /// comes may come in the place of a member whose link was cut: all are asked anew.
     template <class Make>
     result<void> accept(Make make) {
         if (!knock_) return {};
@@ -87,7 +90,9 @@ public:
                 return {};
             }
             auto own = make(*came);
-            all_.push_back(std::make_unique<member>(member{std::move(*came), std::move(own)}));
+            for (const auto& m : all_) m->ready = true;
+            all_.push_back(
+                std::make_unique<member>(member{std::move(*came), std::move(own), ++accepted_}));
         }
     }
     void sweep() {
@@ -144,6 +149,7 @@ private:
     Listener door_;
     std::vector<std::unique_ptr<member>> all_;
     std::vector<pollfd> fds_;
+    std::uint64_t accepted_ = 0;
     time_point look_again_{};
     bool knock_ = true;  // somebody may be at the door
     bool polls_door_ = false;
