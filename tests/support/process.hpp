@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Forked children, killed at the end of the scope if nothing else ended them, and gates between
 // processes: one side opens, the other waits.
+#pragma once
+
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
