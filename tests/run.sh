@@ -6,7 +6,7 @@
 #   --only REGEX       tests whose names match
 #   --skip REGEX       leave out labels: unit, conformance, process, compile_fail, tidy, install
 #   --campaign         the long campaigns: hours instead of minutes
-#   --jobs N           compilers and tests at once (default: one per processor)
+#   --jobs N           compilers at once, and one test more (default: one per processor)
 # Ends with 0 if everything passed, 1 if something failed, 2 if it was called wrongly.
 set -eu
 cd "$(dirname "$0")/.."
@@ -69,7 +69,9 @@ cmake --build "$folder" --parallel "$jobs" $keep_going
 built=$(date +%s)
 [ "$preset" != tidy ] || { echo "tests: clang-tidy is content ($((built - start)) s)"; exit 0; }
 
-set -- --test-dir "$folder" --output-on-failure --no-tests=error --timeout $timeout -j "$jobs"
+# One more at once than there are processors: the long tests wait more than they compute.
+set -- --test-dir "$folder" --output-on-failure --no-tests=error --timeout $timeout \
+    -j "$((jobs + 1))"
 [ -z "$only" ] || set -- "$@" -R "$only"
 [ -z "$skip" ] || set -- "$@" -LE "$skip"
 # The thread sanitizer wants its shadow where a kernel with much address randomisation may put

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The same headers a second time in one program.
+// A second source of the same program.
+#include <parley/channel.hpp>
 #include <parley/format.hpp>
-#include <parley/parley.hpp>
+#include <parley/transport/shm.hpp>
 
 parley::errc second();
 parley::errc second() { return parley::errc::closed; }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Request and reply between real processes, over every two-way transport: answers, deaths of either
 // side, deadlines, types.
-#include <parley/parley.hpp>
+#include <parley/request.hpp>
+#include <parley/transport/shm.hpp>
+#include <parley/transport/tcp.hpp>
+#include <parley/transport/uds.hpp>
 #include <parley/request.hpp>
 
 #include "support/catch.hpp"

@@ -61,6 +61,7 @@ done
 
 # A receiver that stands still.
 kill -STOP "$live"
+until grep -q '^State:.*T' "/proc/$live/status"; do :; done
 doctor
 [ "$got" = 7 ] || wrong "exit code $got"
 is wrong stopped "process $live"
