@@ -8,7 +8,7 @@
 #include <parley/transport/uds.hpp>
 
 #include "support/catch.hpp"
-#include "support/unique.hpp"
+#include "support/queues.hpp"
 #include "support/watchdog.hpp"
 
 #include <array>
@@ -112,11 +112,10 @@ TEST_CASE("batches: the end of a batch that messages came before is said by the 
 
 TEST_CASE("batches: the end that a batch left over is said before the next sender's messages") {
     const parley_test::watchdog dog("left over");
-    const parley_test::unique_name name("batches");
-    const parley::mq at(name.text());
-    auto rx = parley::open_receiver<tick>(at).value();
+    const parley_test::own_queue<parley::mq> at;
+    auto rx = parley::open_receiver<tick>(*at).value();
     const auto send_one = [&](std::uint32_t id) {
-        auto tx = parley::open_sender<tick>(at).value();
+        auto tx = parley::open_sender<tick>(*at).value();
         tx.send({id, 0.5}).value();
         tx.close().value();
     };
