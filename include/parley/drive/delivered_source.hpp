@@ -113,7 +113,7 @@ public:
             for (std::size_t n = links_.all().size(); n > 0; --n) {
                 turn_ = turn_ % links_.all().size();
                 member& m = *links_.all()[turn_];
-                auto said = ask(m, why);
+                auto said = m.gone ? result<bytes>(errc::would_block) : ask(m, why);
                 if (said || said.error() != errc::would_block) return said;
                 ++turn_;
             }
@@ -232,8 +232,13 @@ private:
             if (k.sender() == who) return resume(m, k), true;
         }
         for (const auto& other : links_.all()) {
-            // Its old link did not fail yet, on this side.
+            // Its old link did not fail yet, on this side. Which one is the old one is not said by
+            // whose frame is found first.
             if (other.get() == &m || other->gone || other->own.side.sender() != who) continue;
+            if (other->number > m.number) {
+                m.gone = true;
+                return false;
+            }
             if (other->own.frame) return false;
             other->gone = true;
             return resume(m, other->own.side), true;
