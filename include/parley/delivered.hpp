@@ -85,48 +85,29 @@ struct any_delivered {
     }
     [[nodiscard]] uri to_uri() const { return at; }
     [[nodiscard]] result<sink> open_sink(const open_request& request) const {
-        return open<sink>(typename list_of<Choice>::type{}, request,
-                          [&](const auto& real) { return real.open_sink(request); });
+        return open<sink>(request, [&](const auto& real) { return real.open_sink(request); });
     }
     [[nodiscard]] result<source> open_source(const open_request& request) const {
-        return open<source>(typename list_of<Choice>::type{}, request,
-                            [&](const auto& real) { return real.open_source(request); });
+        return open<source>(request, [&](const auto& real) { return real.open_source(request); });
     }
     friend bool operator==(const any_delivered&, const any_delivered&) = default;
 
 private:
-    template <class End, class Open, class... Transports>
-    result<End> open(transport_list<Transports...>, const open_request& request,
-                     Open open_real) const {
-        result<End> out = make_error_code(errc::unsupported);
-        bool found = false;
-        const auto attempt = [&]<class A>(std::type_identity<A>) {
-            if (found || at.scheme() != A::scheme) return;
-            found = true;
-            constexpr delivery::fault wrong = drive::delivered_way<A, Stack>::fault;
-            if constexpr (wrong != delivery::fault::none) {
-                (void)request.why->fail(errc::unsupported,
-                                        at.text() + ": " + std::string(sentence(wrong)));
-            } else {
-                auto address = A::from(at, *request.why);
-                if (!address) {
-                    out = address.error();
-                    return;
-                }
-                auto end = open_real(delivered<A, Stack>{std::move(*address), how});
-                if (end) {
-                    out = End(std::move(*end));
+    template <class End, class Open>
+    result<End> open(const open_request& request, Open open_real) const {
+        return open_listed<result<End>>(
+            at, typename list_of<Choice>::type{}, *request.why,
+            [&]<class A>(const A& real) -> result<End> {
+                constexpr delivery::fault wrong = drive::delivered_way<A, Stack>::fault;
+                if constexpr (wrong != delivery::fault::none) {
+                    return request.why->fail(errc::unsupported,
+                                             at.text() + ": " + std::string(sentence(wrong)));
                 } else {
-                    out = end.error();
+                    auto end = open_real(delivered<A, Stack>{real, how});
+                    if (!end) return end.error();
+                    return End(std::move(*end));
                 }
-            }
-        };
-        (attempt(std::type_identity<Transports>{}), ...);
-        if (!found) {
-            (void)request.why->fail(errc::unsupported,
-                                    at.text() + ": no transport for its scheme in this program");
-        }
-        return out;
+            });
     }
 };
 

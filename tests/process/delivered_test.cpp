@@ -3,10 +3,7 @@
 // killed receivers.
 #include <parley/delivered.hpp>
 #include <parley/testing/chaotic.hpp>
-#include <parley/transport/shm.hpp>
-#include <parley/transport/tcp.hpp>
-#include <parley/transport/udp.hpp>
-#include <parley/transport/uds.hpp>
+#include <parley/transport/all_list.hpp>
 
 #include "support/catch.hpp"
 #include "support/ports.hpp"
@@ -20,6 +17,7 @@
 #include <atomic>
 #include <cstring>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace parley_test;
@@ -173,6 +171,38 @@ TEST_CASE("delivered: a goodbye over a new link is not taken for the death of th
     over(parley::exactly_once{});
     over(parley::at_least_once{});
 }
+TEST_CASE("delivered: of two links of one sender the newer one is kept, whichever is read first") {
+    watchdog dog("delivered: two links");
+    const temporary_directory dir;
+    const parley::uds at(dir / "x");
+    auto in = parley::open_receiver<int>(at, parley::exactly_once{}).value();
+    const auto next_descriptor = [] {
+        const int fd = ::dup(0);
+        ::close(fd);
+        return fd;
+    };
+    int link = next_descriptor();
+    auto out = parley::open_sender<int>(at, parley::exactly_once{}).value();
+    const auto go_on = [&] { out.end().wait(parley::clock::now() + 1s).value(); };
+    out.send(1).value();
+    CHECK(in.receive().value() == 1);
+    CHECK(in.try_receive().error() == errc::would_block);  // acknowledges
+    go_on();
+    REQUIRE(::shutdown(link, SHUT_RDWR) == 0);
+    CHECK(in.receive(10s).error() == errc::peer_lost);
+    out.send(2).value();  // finds the cut
+    link = next_descriptor();
+    go_on();  // the second link, which ends with a message in it
+    REQUIRE(::shutdown(link, SHUT_RDWR) == 0);
+    out.send(3).value();
+    while (out.end().counters().resent < 3) go_on();  // the third link
+    CHECK(in.receive(10s).value() == 2);
+    CHECK(in.receive(10s).value() == 3);
+    CHECK(in.try_receive().error() == errc::would_block);
+    std::thread leaves([&] { out.close(10s).value(); });
+    CHECK(in.receive(10s).error() == errc::closed);
+    leaves.join();
+}
 TEST_CASE("delivered: a killed receiver's successor gets what was not acknowledged") {
     watchdog dog("delivered: a killed receiver");
     using namespace parley;
@@ -253,17 +283,16 @@ TEST_CASE("delivered: by uri an impossible stack is refused with the compiler's 
     using namespace parley;
     const temporary_directory dir;
     diagnostics why;
-    constexpr transport_list<shm, uds, tcp> ways;  // for all of them a stack is long to compile
     const auto refused = [&](const std::string& at) {
-        const auto r = open_sender<int>(uri{at}, ways, at_least_once{}, 0ms, &why);
+        const auto r = open_sender<int>(uri{at}, at_least_once{}, 0ms, &why);
         return !r && r.error() == errc::unsupported;
     };
     CHECK(refused("shm://nobody"));
     CHECK_THAT(why.text(), contains(std::string(sentence(delivery::fault::one_way))));
     CHECK(refused("nowhere://x"));
     const std::string path = "unix://" + (dir / "x");
-    auto in = open_receiver<int>(uri{path}, ways, at_least_once{}).value();
-    auto out = open_sender<int>(uri{path}, ways, at_least_once{}).value();
+    auto in = open_receiver<int>(uri{path}, at_least_once{}).value();
+    auto out = open_sender<int>(uri{path}, at_least_once{}).value();
     REQUIRE(out.send(7));
     CHECK(in.receive().value() == 7);
     CHECK(in.try_receive().error() == errc::would_block);

@@ -5,7 +5,6 @@
 #include <parley/transport/shm.hpp>
 #include <parley/transport/tcp.hpp>
 #include <parley/transport/uds.hpp>
-#include <parley/request.hpp>
 
 #include "support/catch.hpp"
 #include "support/ports.hpp"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every transport of the library, for programs that open ends by URI.
 //
-// All transports are much to compile: half a minute for each source that opens a URI. A program of
+// All transports are much to compile: some 20 s for each source that opens a URI. A program of
 // more than one such source has them compiled once: it defines PARLEY_SEPARATE_COMPILATION for all
 // its sources and includes <parley/separate.hpp> in one. CMake does both for who links
 // parley::separate. This header then only tells that the openings are compiled elsewhere; a source
