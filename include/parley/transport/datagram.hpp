@@ -81,19 +81,19 @@ public:
 
     /// Whether a message is newer than all that came of its sender; the gap before it is lost.
     [[gnu::always_inline]] bool admit(const datagram_record& head) {
+        if (head.what == datagram_record::kind::hello) return of(head.sender), false;
         sender& s = of(head.sender);
-        if (head.what == datagram_record::kind::hello) return false;
-        if (s.ended || head.number < s.next) return ++late_, false;
-        lost_ += head.number - s.next;
+        if (head.number != s.next && !admit_gap(head.number, s)) [[unlikely]]
+            return false;
         s.next = head.number + 1;
         return true;
     }
     /// False if the sender ended before.
     bool heard_end(const datagram_record& head) {
         sender& s = of(head.sender);
-        if (s.ended) return ++late_, false;
+        if (s.next == ended) return ++late_, false;
         lost_ += std::max(head.number, s.next) - s.next;
-        s.ended = true;
+        s.next = ended;
         --alive_;
         return true;
     }
@@ -105,16 +105,21 @@ public:
 private:
     struct sender {
         std::uint64_t next = 0;   // the number of the message that is to come
-        std::uint64_t heard = 0;  // when it was heard of last, in datagrams
-        bool ended = false;
+        std::uint64_t heard = 0;  // as of when another one was heard, in such changes
     };
+    static constexpr auto ended = std::numeric_limits<std::uint64_t>::max();  // no number is next
 
     [[gnu::always_inline]] sender& of(std::uint64_t id) {
-        if (last_ == nullptr || id != last_id_) find(id);
-        last_->heard = ++datagrams_;
+        if (id != last_id_) find(id);
         return *last_;
     }
+    [[gnu::noinline]] bool admit_gap(std::uint64_t number, const sender& s) noexcept {
+        if (number < s.next) return ++late_, false;
+        lost_ += number - s.next;
+        return true;
+    }
     [[gnu::noinline]] void find(std::uint64_t id) {
+        if (last_id_ != 0) last_->heard = ++changes_;
         auto at = all_.find(id);
         if (at == all_.end()) {
             if (all_.size() == remembered_max) forget_one();
@@ -126,19 +131,21 @@ private:
     }
     void forget_one() {
         const auto oldest = std::min_element(all_.begin(), all_.end(), [](auto& a, auto& b) {
-            if (a.second.ended != b.second.ended) return a.second.ended;
+            const bool over = a.second.next == ended;
+            if (over != (b.second.next == ended)) return over;
             return a.second.heard < b.second.heard;
         });
-        if (!oldest->second.ended) --alive_;
+        if (oldest->second.next != ended) --alive_;
         all_.erase(oldest);
-        last_ = nullptr;
     }
 
     std::unordered_map<std::uint64_t, sender> all_;
+    // Most datagrams are of the same sender as the one before. 0 is nobody.
+    static inline sender nobody_{ended, 0};
     std::uint64_t last_id_ = 0;
-    sender* last_ = nullptr;  // most datagrams are of the same sender as the one before
+    sender* last_ = &nobody_;
     std::size_t alive_ = 0;
-    std::uint64_t datagrams_ = 0, lost_ = 0, late_ = 0;
+    std::uint64_t changes_ = 0, lost_ = 0, late_ = 0;
 };
 
 /// A socket of datagrams, connected where it sends, bound where it receives, as the queue of a

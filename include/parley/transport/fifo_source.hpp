@@ -37,7 +37,7 @@ public:
     [[gnu::always_inline]] result<void> wait(time_point until) {
         core& c = *core_;
         if (c.plain && !c.borrowed) [[likely]] {
-            if (c.has_message || c.take_usual()) return {};
+            if (c.has_message || (!c.raw.empty() && c.take_usual())) return {};
             if (until == never && c.read_usual()) [[likely]]
                 return {};
         }

@@ -53,18 +53,9 @@ public:
             refused_ = fifo_lock::held(fd_.get(), fifo_lock::marks + number_);
             if (refused_) return errno = EPIPE, -1;
         }
-        std::size_t done = 0;
-        while (done < n) {
-            const auto part = std::min(n - done, fifo_chunk::payload_bytes_max);
-            if (write_chunk(from + done, part)) {
-                done += part;
-            } else if (errno == EAGAIN && may_block) {
-                (void)wait_for(fd_.get(), POLLOUT, never);
-            } else if (errno != EINTR) {
-                break;
-            }
-        }
-        return done > 0 ? static_cast<ssize_t>(done) : -1;
+        if (n <= fifo_chunk::payload_bytes_max && write_chunk(from, n)) [[likely]]
+            return static_cast<ssize_t>(n);
+        return write_chunks(from, n, may_block);
     }
     error_code verdict(const message_type&, diagnostics& why) const {
         if (refused_) {
@@ -87,6 +78,22 @@ private:
         store_le(chunk + 4, static_cast<std::uint32_t>(n));
         store_le(chunk + 8, number_);
         return ::write(fd_.get(), chunk, fifo_chunk::header_bytes + n) > 0;
+    }
+
+    [[gnu::noinline]] ssize_t write_chunks(std::byte* from, std::size_t n,
+                                           bool may_block) const noexcept {
+        std::size_t done = 0;
+        while (done < n) {
+            const auto part = std::min(n - done, fifo_chunk::payload_bytes_max);
+            if (write_chunk(from + done, part)) {
+                done += part;
+            } else if (errno == EAGAIN && may_block) {
+                (void)wait_for(fd_.get(), POLLOUT, never);
+            } else if (errno != EINTR) {
+                break;
+            }
+        }
+        return done > 0 ? static_cast<ssize_t>(done) : -1;
     }
 
     unique_fd fd_;
