@@ -70,10 +70,16 @@ expect 1 "$tool" replay "$work/log2" "shm://$name" --speed fast
 expect 2 "$tool" replay "$work/none" "shm://$name"
 
 # The spacing is kept, by at least what was recorded over the speed; --speed divides it.
-"$tool" record "unix://$work/slow" "$work/slow.log" --json >"$work/first" 2>"$work/r.err" & recorder=$!
+"$tool" record "unix://$work/slow" "$work/slow.log" --follow --count 4 --json \
+    >"$work/first" 2>"$work/r.err" & recorder=$!
 started=$recorder
-for line in 1 2 3 4; do echo "line $line"; sleep 0.2; done |
-    "$tool" send "unix://$work/slow" --timeout 60 || wrong "slowly"
+for line in 1 2 3 4; do
+    # A sender of its own: one that started late would find several lines in its pipe at once. The
+    # recorder leaves at the last message, so its sender may find nobody to say goodbye to.
+    echo "line $line" | "$tool" send "unix://$work/slow" --timeout 60 2>"$work/s.err" ||
+        [ "$line" = 4 ] || wrong "slowly: $(cat "$work/s.err")"
+    sleep 0.2
+done
 ended 0 "$recorder"
 took() { # took ARGUMENTS: milliseconds of a replay with them
     "$tool" recv "shm://$name" --out /dev/null -q & receiver=$!
