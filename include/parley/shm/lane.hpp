@@ -14,6 +14,7 @@
 #include <parley/shm/layout.hpp>
 #include <parley/shm/succession.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -110,10 +111,12 @@ public:
         const auto taken =
             succession<Atomics>::position(Atomics::load(cursor_->taken, std::memory_order_relaxed));
         std::uint64_t n = 0;
-        for (auto p = is_ours(taken) ? taken : head_; p < tail_; ++n) {
-            const auto length =
-                static_cast<std::uint32_t>(Atomics::load(commit_at(p), std::memory_order_relaxed));
-            p += shape_.stride(length);
+        // By what is left: a reader that lied may have put us near the end of all numbers, and a
+        // position that somebody's length leads past it begins anew.
+        for (auto left = tail_ - (is_ours(taken) ? taken : head_); left > 0; ++n) {
+            const auto length = static_cast<std::uint32_t>(
+                Atomics::load(commit_at(tail_ - left), std::memory_order_relaxed));
+            left -= std::min<std::uint64_t>(left, shape_.stride(length));
         }
         return n;
     }

@@ -24,6 +24,7 @@
 #include <parley/detail/atomics.hpp>
 #include <parley/shm/layout.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -78,13 +79,14 @@ private:
                                                         const std::byte* ring, std::uint64_t from,
                                                         std::uint64_t until) noexcept {
         std::uint64_t n = 0;
-        for (auto at = from; at < until; ++n) {
-            const auto index = static_cast<std::size_t>(at) & (s.capacity - 1) & ~std::size_t{7};
+        for (auto left = until - from; left > 0; ++n) {
+            const auto index =
+                static_cast<std::size_t>(until - left) & (s.capacity - 1) & ~std::size_t{7};
             const auto word = Atomics::load(*reinterpret_cast<const std::uint64_t*>(ring + index),
                                             std::memory_order_relaxed);
             const auto length = static_cast<std::size_t>(word & 0xffffffffU);
             if (word != shm_layout::commit_word(shm_layout::record::message, length)) break;
-            at += s.stride(length);
+            left -= std::min<std::uint64_t>(left, s.stride(length));
         }
         return n;
     }

@@ -3,9 +3,13 @@
 
 #include "support/catch.hpp"
 #include "support/process.hpp"
+#include "support/watchdog.hpp"
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -58,16 +62,23 @@ struct two_sides {
 /// A ring in plain memory, mapped twice by copying what lies at its edge: enough while a test
 /// does not go round.
 struct lane_in_memory {
-    lane_in_memory()
+    explicit lane_in_memory(std::uint64_t head = 0)
         : room(std::make_unique<std::uint64_t[]>(2 * s.capacity / 8)),
           ring(reinterpret_cast<std::byte*>(room.get())),
+          cursor(at(head)),
           writer(s, ring, cursor, reader_side, page),
           reader(s, ring, cursor, page) {}
+
+    static layout::lane_cursor at(std::uint64_t head) {
+        layout::lane_cursor c{};
+        c.head = head;
+        return c;
+    }
 
     const layout::shape s{1, std::size_t{1} << 20, 8};
     std::unique_ptr<std::uint64_t[]> room;
     std::byte* ring;
-    layout::lane_cursor cursor{};
+    layout::lane_cursor cursor;
     layout::reader_state reader_side{};
     layout::lane_page page{};
     parley::detail::lane_writer<atomics> writer;
@@ -141,4 +152,23 @@ TEST_CASE("shm lane: a rush that ends early, and a writer that lies about it, ho
         CHECK(l.reader.release() == 0);
     }
     CHECK(l.reader.take().kind == parley::detail::taken::nothing);
+}
+
+TEST_CASE("shm lane: a lying reader and a length written over make no walk along a ring endless",
+          "[shm]") {
+    const parley_test::watchdog dog("walks along a ring", std::chrono::seconds(60));
+    const std::uint64_t near_the_end = 0 - std::uint64_t{2} * (std::size_t{1} << 20);
+    lane_in_memory l(near_the_end);
+    std::uint64_t asleep = 0;
+    const std::array<std::byte, 8> message{};
+    for (int i = 0; i < 3; ++i) REQUIRE(l.writer.copy_in(message, asleep));
+    CHECK(l.writer.unread() == 3);
+    atomics::store(l.room[0], std::uint64_t{0xffffff00}, std::memory_order_relaxed);
+    CHECK(l.writer.unread() == 1);
+
+    const auto word = layout::commit_word(layout::record::message, 8);
+    std::fill_n(l.room.get(), 2 * l.s.capacity / 8, word);
+    layout::lane_cursor heir = lane_in_memory::at(0 - std::uint64_t{64});
+    heir.taken = 0 - std::uint64_t{8};
+    CHECK(parley::detail::succession<atomics>::take_over(heir, l.s, l.ring) == 4);
 }
