@@ -14,7 +14,6 @@
 #include <parley/shm/layout.hpp>
 #include <parley/shm/succession.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -116,7 +115,8 @@ public:
         for (auto left = tail_ - (is_ours(taken) ? taken : head_); left > 0; ++n) {
             const auto length = static_cast<std::uint32_t>(
                 Atomics::load(commit_at(tail_ - left), std::memory_order_relaxed));
-            left -= std::min<std::uint64_t>(left, shape_.stride(length));
+            const auto stride = shape_.stride(length);
+            left = stride < left ? left - stride : 0;
         }
         return n;
     }

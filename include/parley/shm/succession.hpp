@@ -24,7 +24,6 @@
 #include <parley/detail/atomics.hpp>
 #include <parley/shm/layout.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -86,7 +85,8 @@ private:
                                             std::memory_order_relaxed);
             const auto length = static_cast<std::size_t>(word & 0xffffffffU);
             if (word != shm_layout::commit_word(shm_layout::record::message, length)) break;
-            left -= std::min<std::uint64_t>(left, s.stride(length));
+            const auto stride = s.stride(length);
+            left = stride < left ? left - stride : 0;
         }
         return n;
     }
