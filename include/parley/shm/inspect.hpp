@@ -111,8 +111,7 @@ struct lane_walk {
     void go(std::uint64_t until, std::uint64_t at_most) {
         for (std::uint64_t word = 0; at < until && steps < at_most; ++steps) {
             if (!read(at, {reinterpret_cast<std::byte*>(&word), sizeof word})) return;
-            const std::uint64_t before = at;
-            if (!step(word) || at < before) return;
+            if (!step(word)) return;
         }
     }
     /// Goes over the one message that ends at `end`: a commit word before it whose length leads

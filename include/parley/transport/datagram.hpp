@@ -8,10 +8,10 @@
 //             +----------+------------+------------+-------------+------+------+-------+ trailer
 //
 // All numbers are little-endian. The tag is the type's fingerprint. The sender is a random number,
-// another one for each sender that was ever opened; it numbers its messages from 0. The trailer is
-// the type's description, for people; it comes with the hello and with the first message that
-// leaves room. A hello is said at open, an end at close: neither has a payload, and the number of
-// an end is that of the messages before it. Each may be lost like any other datagram.
+// never 0, another one for each sender that was ever opened; it numbers its messages from 0. The
+// trailer is the type's description, for people; it comes with the hello and with the first message
+// that leaves room. A hello is said at open, an end at close: neither has a payload, and the number
+// of an end is that of the messages before it. Each may be lost like any other datagram.
 #pragma once
 
 #include <parley/transport/kernel_queue.hpp>
@@ -105,7 +105,7 @@ public:
 private:
     struct sender {
         std::uint64_t next = 0;   // the number of the message that is to come
-        std::uint64_t heard = 0;  // as of when another one was heard, in such changes
+        std::uint64_t heard = 0;  // last; counted in changes from one to another
     };
     static constexpr auto ended = std::numeric_limits<std::uint64_t>::max();  // no number is next
 
@@ -120,6 +120,11 @@ private:
     }
     [[gnu::noinline]] void find(std::uint64_t id) {
         if (last_id_ != 0) last_->heard = ++changes_;
+        if (id == 0) {
+            last_id_ = 0;
+            last_ = &nobody_;
+            return;
+        }
         auto at = all_.find(id);
         if (at == all_.end()) {
             if (all_.size() == remembered_max) forget_one();
@@ -140,7 +145,8 @@ private:
     }
 
     std::unordered_map<std::uint64_t, sender> all_;
-    // Most datagrams are of the same sender as the one before. 0 is nobody.
+    // Most datagrams are of the same sender as the one before. 0 is nobody, who has ended, so that
+    // nothing of it is taken and nothing is written here.
     static inline sender nobody_{ended, 0};
     std::uint64_t last_id_ = 0;
     sender* last_ = &nobody_;

@@ -373,6 +373,22 @@ TEST_CASE("udp: a flood of senders is forgotten, those that ended first") {
     CHECK(in.lost() == 0);
 }
 
+TEST_CASE("udp: who calls itself sender 0, which none is, is heard neither first nor later") {
+    const watchdog dog("udp: nobody");
+    auto in = source_at(anywhere());
+    auto out = sink_at(address_of(in));
+    const foreigner nobody(address_of(in).at);
+    const auto word = written(text_type.fingerprint, 0, 0, datagram_record::kind::message, "x");
+    for (const auto* text : {"one", "two"}) {
+        nobody.send(word);
+        REQUIRE(send(out, text));
+        CHECK(receive(in).value() == text);
+    }
+    REQUIRE(out.close(parley::never));
+    CHECK(receive(in).error() == errc::closed);
+    CHECK(in.lost() == 0);
+}
+
 TEST_CASE("udp: frame=none talks to programs that know nothing of parley, both ways") {
     const watchdog dog("udp: frame none");
     const parley::udp::options bare{.message_bytes_max = 65507, .frame = parley::framing::none};
