@@ -182,11 +182,14 @@ std::size_t crashes_of(const std::vector<act>& script, std::size_t sector, parle
 TEST_CASE("log: no crash loses what was synced, tears a record or shows one twice") {
     const parley_test::watchdog dog("crashes of a log", std::chrono::seconds(800));
     parley::random r(11);
-    std::size_t states = 0;
+    std::size_t states = 0, scripts = 0;
+    // Sanitizers look at the code, which is the same in every script: a quarter of them is enough.
+    const std::size_t step = parley_test::slowness() > 1 && !parley_test::campaign() ? 4 : 1;
     for (const std::size_t sector : {512U, 4096U}) {
         for (const act a : acts) {
             for (const act b : acts) {
                 for (const act c : acts) {
+                    if (scripts++ % step != 0) continue;
                     INFO(static_cast<int>(a) << ' ' << static_cast<int>(b) << ' '
                                              << static_cast<int>(c) << ", sectors of " << sector);
                     states += crashes_of({a, b, c}, sector, r);
@@ -197,7 +200,7 @@ TEST_CASE("log: no crash loses what was synced, tears a record or shows one twic
         }
     }
     std::cout << "log: " << states << " states after crashes were recovered\n";
-    CHECK(states > 50'000);
+    CHECK(states > 50'000 / step);
 }
 
 TEST_CASE("snapshot: after any crash the value is the last one that was written, or the next") {

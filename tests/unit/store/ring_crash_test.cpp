@@ -254,7 +254,9 @@ TEST_CASE("ring: no crash loses what was synced and not received, or shows what 
     const parley_test::watchdog dog("crashes of a ring", std::chrono::seconds(800));
     parley::random r(13);
     std::size_t states = 0, exhausted = 0, scripts = 0;
-    const std::size_t most = parley_test::campaign() ? 1 << 14 : 1 << 9;
+    // Sanitizers look at the code, which is the same in every state: an eighth of them is enough.
+    const bool few = parley_test::slowness() > 1 && !parley_test::campaign();
+    const std::size_t most = parley_test::campaign() ? 1 << 14 : few ? 1 << 6 : 1 << 9;
     for (const std::size_t sector : {512U, 4096U}) {
         for (unsigned kind = 0; kind < 5; ++kind) {
             for (unsigned number = 0; number < 64; ++number) {
@@ -281,5 +283,5 @@ TEST_CASE("ring: no crash loses what was synced and not received, or shows what 
     }
     std::cout << "ring: " << states << " states after crashes were recovered, of " << exhausted
               << " of " << scripts << " scripts all of them\n";
-    CHECK(states > 100'000);
+    CHECK(states > (few ? 10'000 : 100'000));
 }
