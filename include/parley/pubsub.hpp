@@ -29,19 +29,28 @@ inline namespace v1 {
 /// | drop_oldest | never waits | is overtaken: lost() counts what it missed, to the message |
 /// | latest_only | never waits | gets the newest each time; lost() counts what it skipped |
 ///
+/// Large messages, as frames of a camera, want chunks: `shm{"camera", {.capacity_bytes = 64 << 20,
+/// .chunks = 16}}`, or `shm://camera?capacity_bytes=67108864&chunks=16`, divides each publisher's
+/// memory into sixteen (`limits().message_bytes_max` each). A loan then is a chunk, by every rule,
+/// and every subscriber's borrow is that same chunk, which stays whole for as long as one of them
+/// lives: nobody copies, a mebibyte is handed over at the price of 24 bytes, and whoever looks long
+/// at one frame keeps nobody from the next. What is full then are the chunks, not the ring:
+/// drop_oldest and latest_only take the oldest one back that nobody holds, and wait, as block does,
+/// only while subscribers hold them all: let there be some more than subscribers hold together.
+///
 /// Several publishers have a ring each. Whoever comes first makes the segment, and its options
 /// hold; the last one of all publishers and subscribers removes it. Start order does not matter.
 ///
 /// Thread safety: distinct publishers are independent; one is used by one thread at a time. It
 /// belongs to the process that opened it; in a child forked later it is closed.
-/// Lifetime: one loan at a time. Under block it is the memory that subscribers see, else it is the
-/// publisher's own, and copied once.
-/// Blocking: `publish` waits under block only; a subscriber that died holds it up for 50 ms at
-/// most. Errors: would_block (try), timed_out: nothing of this message will ever arrive;
-/// message_too_large (a ring, or half a ring where messages are overwritten); out_of_resources (a
-/// second loan); closed. Of open: incompatible (another type, rule, or a channel of that name: the
-/// words name both), out_of_resources (no place left, or no memory), denied, invalid_argument,
-/// corrupt (the file is no segment; it is left alone).
+/// Lifetime: one loan at a time. Under block, and in chunks, it is the memory that subscribers see,
+/// else it is the publisher's own, and copied once.
+/// Blocking: `publish` waits under block, and for chunks that are all held; a subscriber that died
+/// holds it up for 50 ms at most. Errors: would_block (try), timed_out: nothing of this message
+/// will ever arrive; message_too_large (a chunk, or a ring, or half a ring where messages are
+/// overwritten); out_of_resources (a second loan); closed. Of open: incompatible (another type,
+/// rule, or a channel of that name: the words name both), out_of_resources (no place left, or no
+/// memory), denied, invalid_argument, corrupt (the file is no segment; it is left alone).
 template <class T>
 class publisher {
 public:
@@ -102,7 +111,9 @@ private:
 ///
 /// It gets what is published after it was opened. `borrow` looks at the message in the ring under
 /// block and drop_newest, and holds its publisher up meanwhile; under the other rules at a copy,
-/// one at a time.
+/// one at a time. In chunks it looks at the message itself by every rule, at as many as there are
+/// chunks, and holds nobody up before all are held. A publisher that means harm may still write
+/// there.
 ///
 /// Thread safety: distinct subscribers are independent; one is used by one thread at a time.
 ///

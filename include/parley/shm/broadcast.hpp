@@ -93,6 +93,12 @@ struct ring_memory {
     return s.capacity / 2 > around ? s.capacity / 2 - around : 0;
 }
 
+/// The longest message of a topic, whose messages lie in rings or in chunks.
+[[nodiscard]] constexpr std::size_t topic_bytes_max(const shm_layout::shape& s,
+                                                    bool overwriting) noexcept {
+    return s.chunks != 0 ? s.chunk_bytes() : broadcast_bytes_max(s, overwriting);
+}
+
 /// The length that a commit word announces; more than `most` if it announces no message.
 [[nodiscard, gnu::always_inline]] inline std::size_t announced(std::uint64_t word,
                                                                std::size_t most) noexcept {

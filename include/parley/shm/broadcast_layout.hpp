@@ -16,10 +16,12 @@
 //                     |   + 128: how far it has written, a hint    |
 //                     |   + 192: reserve, dropped                  |
 //                     |   + 256: anchors                           |
+//                     |   + 512: generation of each chunk          |
 //                     | publisher_page 1 …                         | publisher 1       publisher 1
 //   16384 + 4096 * n  +--------------------------------------------+
 //                     | subscriber_page 0: claims, asleep          | subscriber 0      subscriber 0
-//                     |   + 64 * (1 + i): cursor in ring i         |
+//                     |   + 64 * (1 + i): cursor in ring i, and    |
+//                     |     which of its chunks are held           |
 //                     | subscriber_page 1 … 63, 8192 bytes each    | subscriber 1      subscriber 1
 //   + 8192 * 64,      +--------------------------------------------+
 //   rounded up as a   | ring of publisher 0, capacity bytes        | publisher 0       publisher 0
@@ -85,7 +87,9 @@ struct publisher_page {
     alignas(line_bytes) std::uint64_t reserve;
     std::uint64_t dropped;  // messages that were given up because there was no room
     alignas(line_bytes) anchor anchors[anchors_count];
+    alignas(line_bytes) std::uint64_t generations[chunks_max];  // grows when a chunk is taken back
 
+    /// `s`: of the rings.
     void start(const shape& s) noexcept {
         reserve = s.first() + s.capacity;
         progress.written = s.first();
@@ -95,7 +99,15 @@ struct publisher_page {
 };
 
 struct alignas(line_bytes) subscriber_cursor {
-    std::uint64_t head;  // what lies before this position may be overwritten
+    std::uint64_t head;   // what lies before this position may be overwritten
+    std::uint64_t holds;  // bit c: this subscriber looks at chunk c
+};
+
+/// What a ring says of a message that lies in a chunk.
+struct chunk_note {
+    std::uint64_t chunk;
+    std::uint64_t generation;
+    std::uint64_t length;
 };
 
 struct subscriber_page {
@@ -115,6 +127,8 @@ static_assert(offsetof(publisher_page, closed) == 28 && offsetof(publisher_page,
 static_assert(offsetof(publisher_page, state) == 64 && offsetof(publisher_page, progress) == 128);
 static_assert(offsetof(publisher_page, reserve) == 192 && offsetof(publisher_page, dropped) == 200);
 static_assert(offsetof(publisher_page, anchors) == 256);
+static_assert(offsetof(publisher_page, generations) == 512 && sizeof(chunk_note) == 24);
+static_assert(offsetof(subscriber_cursor, holds) == 8);
 static_assert(offsetof(subscriber_page, rings) == 64 && sizeof(subscriber_page) <= cursors_bytes);
 
 }  // namespace shm_layout

@@ -148,6 +148,8 @@ public:
         if (overwritten_ || payload.data() != ring_.payload(head_)) return 0;
         return give_back(head_ + shape_.stride(payload.size()));
     }
+    /// The message that was taken last had been given up before it could be looked at.
+    void miss() noexcept { ++lost_; }
     /// True if the publisher sleeps until this subscriber, number `place`, has come to where it is.
     [[nodiscard]] bool is_awaited(std::size_t place) const noexcept {
         const auto& state = page_->state;

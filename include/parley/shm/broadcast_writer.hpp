@@ -109,6 +109,64 @@ public:
     [[nodiscard]] std::uint64_t vetted() const noexcept { return vetted_; }
     /// Up to here nobody needs to be asked.
     [[nodiscard]] std::uint64_t limit() const noexcept { return limit_; }
+    [[nodiscard]] std::uint64_t tail() const noexcept { return tail_; }
+
+    /// f(payload, position behind it) for each message that the last publisher of the ring left to
+    /// whoever follows it; for some of them more than once.
+    template <class Vet, class F>
+    void each_left(Vet&& vet, F&& f) noexcept {
+        const auto walk = [&](std::uint64_t p) {
+            while (p < tail_) {
+                const auto word = Atomics::load(ring_.commit(p), std::memory_order_acquire);
+                const auto n = announced(word, message_bytes_max_);
+                if (n > message_bytes_max_) return;
+                f(bytes(ring_.payload(p), n), p + shape_.stride(n));
+                p += shape_.stride(n);
+            }
+        };
+        walk(found_);
+        if (overwriting_) return;
+        // Each on its own way, since one that lies may have its cursor between two messages.
+        meet(vet);
+        each_reader([&](std::size_t, std::uint64_t head) {
+            if (head < found_ && shape_.place(head) == head) walk(head);
+        });
+    }
+    /// Looks at all cursors: what lies before the position returned is read. Not while overwriting.
+    template <class Vet>
+    [[nodiscard]] std::uint64_t look(Vet&& vet) noexcept {
+        ask_subscribers(vet);
+        return limit_ - shape_.capacity;
+    }
+    /// Looks for subscribers that came since the last look.
+    template <class Vet>
+    void meet(Vet&& vet) noexcept {
+        auto fresh = Atomics::load(all_->known, std::memory_order_seq_cst) & ~vetted_;
+        for (; fresh != 0; fresh &= fresh - 1) {
+            const auto j = static_cast<std::size_t>(__builtin_ctzll(fresh));
+            if (vet(j)) vetted_ |= std::uint64_t{1} << j;
+        }
+    }
+    /// The chunks at which those look whom we met and who are not known to be dead.
+    [[nodiscard]] std::uint64_t held() const noexcept {
+        std::uint64_t chunks = 0;
+        each_living([&](std::size_t, const shm_layout::subscriber_cursor& cursor) {
+            // Seq_cst: chunks.hpp. Acquire pairs with let_go(): their reads are over.
+            chunks |= Atomics::load(cursor.holds, std::memory_order_seq_cst);
+        });
+        return chunks;
+    }
+    /// Those who look at some chunk, or did not read all there is.
+    [[nodiscard]] std::uint64_t busy() const noexcept {
+        std::uint64_t found = 0;
+        each_living([&](std::size_t j, const shm_layout::subscriber_cursor& cursor) {
+            const auto head = Atomics::load(cursor.head, std::memory_order_relaxed);
+            if (head < tail_ || Atomics::load(cursor.holds, std::memory_order_relaxed) != 0) {
+                found |= std::uint64_t{1} << j;
+            }
+        });
+        return found;
+    }
 
     /// One message is given up; subscribers learn how many.
     void drop() noexcept {
@@ -137,9 +195,9 @@ private:
         return asleep;
     }
 
-    /// f(j, head) for each subscriber that follows this ring and is not known to be dead.
+    /// f(j, cursor) for each subscriber that we met and that is not known to be dead.
     template <class F>
-    void each_reader(F&& f) const noexcept {
+    void each_living(F&& f) const noexcept {
         for (auto left = vetted_; left != 0; left &= left - 1) {
             const auto j = static_cast<std::size_t>(__builtin_ctzll(left));
             const auto& page = page_of(j);
@@ -149,21 +207,24 @@ private:
                     continue;
                 }
             }
+            f(j, page.rings[index_]);
+        }
+    }
+    /// f(j, head) for each of those that follows this ring.
+    template <class F>
+    void each_reader(F&& f) const noexcept {
+        each_living([&](std::size_t j, const shm_layout::subscriber_cursor& cursor) {
             // Seq_cst: see above. Acquire pairs with the subscriber's store: its reads are over.
-            const auto head = Atomics::load(page.rings[index_].head, std::memory_order_seq_cst);
+            const auto head = Atomics::load(cursor.head, std::memory_order_seq_cst);
             // What is no position between us and a ring behind us is `nowhere`, or a subscriber
             // that just comes and will choose again, or one that lies.
             if (head <= tail_ && tail_ - head <= shape_.capacity) f(j, head);
-        }
+        });
     }
     template <class Vet>
     void ask_subscribers(Vet&& vet) noexcept {
         Atomics::store(own_->reserve, tail_ + shape_.capacity, std::memory_order_seq_cst);
-        auto fresh = Atomics::load(all_->known, std::memory_order_seq_cst) & ~vetted_;
-        for (; fresh != 0; fresh &= fresh - 1) {
-            const auto j = static_cast<std::size_t>(__builtin_ctzll(fresh));
-            if (vet(j)) vetted_ |= std::uint64_t{1} << j;
-        }
+        meet(vet);
         auto slowest = tail_;
         each_reader([&](std::size_t, std::uint64_t head) {
             if (head < slowest) slowest = head;
@@ -203,7 +264,8 @@ private:
         }
         anchor_ = newest + 1;
         tail_ -= (tail_ - shape_.first()) & (shape_.alignment - 1);
-        for (const auto begin = tail_; tail_ - begin <= shape_.capacity;) {
+        found_ = tail_;
+        while (tail_ - found_ <= shape_.capacity) {
             const auto word = Atomics::load(ring_.commit(tail_), std::memory_order_acquire);
             if (word == 0) return;
             const auto n = announced(word, message_bytes_max_);
@@ -224,6 +286,7 @@ private:
     std::size_t message_bytes_max_ = 0;
     bool overwriting_ = false;
     bool enrolled_ = Atomics::enrol();
+    std::uint64_t found_ = 0;  // where we began to look for the end of the last publisher's
     std::uint64_t tail_ = 0;
     std::uint64_t sequence_ = 0;  // of the next message
     std::uint64_t limit_ = 0;     // up to here nobody needs to be asked

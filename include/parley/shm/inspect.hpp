@@ -54,6 +54,7 @@ struct segment_report {
     std::uint64_t fingerprint = 0;
     std::uint64_t message_bytes_max = 0;
     std::uint64_t capacity_bytes = 0;  ///< of each lane
+    std::uint32_t chunks = 0;          ///< of a topic: into how many these bytes are divided
     std::uint64_t memory_bytes = 0;    ///< that the file really takes
     std::uint32_t writers_max = 0;
     std::uint32_t owner_pid = 0;  ///< as the owner's PID namespace counts
@@ -193,7 +194,9 @@ inline result<segment_report> segment_report::of(const std::string& path, diagno
     const auto length = std::min<std::size_t>(header.description_bytes, sizeof header.description);
     out.type.assign(header.description, length);
     out.fingerprint = same.fingerprint;
-    out.message_bytes_max = seg.shape.message_bytes_max();
+    out.chunks = static_cast<std::uint32_t>(seg.shape.chunks);
+    out.message_bytes_max =
+        out.chunks != 0 ? seg.shape.chunk_bytes() : seg.shape.message_bytes_max();
     out.capacity_bytes = seg.shape.capacity;
     out.memory_bytes = static_cast<std::uint64_t>(s.st_blocks) * 512;
     out.writers_max = static_cast<std::uint32_t>(seg.shape.lanes);

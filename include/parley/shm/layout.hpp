@@ -49,13 +49,14 @@ inline namespace v1 {
 namespace shm_layout {
 
 inline constexpr std::uint64_t magic = 0x31595241'50797261;  // reads "aryPARY1" in its own order
-inline constexpr std::uint32_t version = 4;
+inline constexpr std::uint32_t version = 5;
 inline constexpr std::size_t page_bytes = 4096;
 inline constexpr std::size_t huge_page_bytes = std::size_t{2} << 20;
 inline constexpr std::size_t lanes_max = 64;
 inline constexpr std::size_t capacity_bytes_min = 4096;
 inline constexpr std::size_t capacity_bytes_max = std::size_t{1} << 30;
 inline constexpr std::size_t line_bytes = 64;
+inline constexpr std::size_t chunks_max = 64;   // of a publisher: broadcast_layout.hpp
 inline constexpr std::size_t hint_bytes = 512;  // a writer tells its progress this often
 inline constexpr std::size_t description_bytes_max = 1024;
 
@@ -87,7 +88,8 @@ struct segment_header {
     char description[description_bytes_max];
     std::uint32_t rung_by_signals;  // 1: who sleeps on a descriptor is woken by a signal
     segment_kind kind;
-    std::uint32_t rule;  // of a topic: who gives way when a ring is full
+    std::uint32_t rule;    // of a topic: who gives way when a ring is full
+    std::uint32_t chunks;  // of a topic: 0, or into how many a publisher's memory is divided
 };
 
 /// How far the reader is in one lane, and the bell by which it wakes that lane's writer.
@@ -146,6 +148,7 @@ static_assert(offsetof(segment_header, owner_pid) == 36 &&
 static_assert(offsetof(segment_header, description_bytes) == 64);
 static_assert(offsetof(lane_cursor, taken) == 16 && offsetof(lane_cursor, lost) == 32);
 static_assert(offsetof(segment_header, kind) == 1096 && offsetof(segment_header, rule) == 1100);
+static_assert(offsetof(segment_header, chunks) == 1104);
 static_assert(offsetof(segment_header, description) == 68 && sizeof(segment_header) <= page_bytes);
 static_assert(offsetof(reader_page, lanes) == 64 && sizeof(lane_cursor) == 64);
 static_assert(sizeof(reader_page) <= 2 * page_bytes);
@@ -169,7 +172,20 @@ struct shape {
     std::size_t capacity = 0;
     std::size_t alignment = 8;
     segment_kind kind = segment_kind::channel;
+    std::size_t chunks = 0;  // of a topic: its messages lie in so many parts of `capacity` bytes
 
+    /// The rings of this segment, which hold its messages, or where each lies among the chunks.
+    [[nodiscard]] constexpr shape rings() const noexcept {
+        return chunks == 0 ? *this : shape{lanes, capacity_bytes_min, 8, kind, 0};
+    }
+    /// The longest message of a chunk, and from one chunk to the next. 0: they are too many.
+    [[nodiscard]] constexpr std::size_t chunk_bytes() const noexcept {
+        const std::size_t bytes = chunks == 0 ? 0 : capacity / chunks;
+        return bytes & ~((bytes >= page_bytes ? page_bytes : line_bytes) - 1) & ~(alignment - 1);
+    }
+    [[nodiscard]] constexpr std::size_t chunks_offset(std::size_t publisher) const noexcept {
+        return rings_offset() + publisher * capacity;
+    }
     /// What every segment of this shape has from the start; the rest is reserved when it is used.
     [[nodiscard]] constexpr std::size_t control_bytes() const noexcept {
         return lane_offset(kind == segment_kind::latest ? 1 : lanes);
@@ -187,7 +203,8 @@ struct shape {
         return (before + unit - 1) & ~(unit - 1);
     }
     [[nodiscard]] constexpr std::size_t ring_offset(std::size_t lane) const noexcept {
-        return rings_offset() + lane * capacity;
+        const std::size_t behind = chunks == 0 ? rings_offset() : chunks_offset(lanes);
+        return behind + lane * rings().capacity;
     }
     [[nodiscard]] constexpr std::size_t segment_bytes() const noexcept {
         return ring_offset(lanes);
@@ -209,13 +226,15 @@ struct shape {
     }
     [[nodiscard]] constexpr bool same_as(const shape& o) const noexcept {
         return lanes == o.lanes && capacity == o.capacity && alignment == o.alignment &&
-               kind == o.kind;
+               kind == o.kind && chunks == o.chunks;
     }
     [[nodiscard]] constexpr bool sane() const noexcept {
         const auto power = [](std::size_t n) { return n != 0 && (n & (n - 1)) == 0; };
         return lanes >= 1 && lanes <= lanes_max && power(capacity) && power(alignment) &&
                capacity >= capacity_bytes_min && capacity <= capacity_bytes_max && alignment >= 8 &&
-               alignment <= page_bytes / 4;
+               alignment <= page_bytes / 4 &&
+               (chunks == 0 ||
+                (kind == segment_kind::topic && chunks <= chunks_max && chunk_bytes() != 0));
     }
 };
 
@@ -232,6 +251,7 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
     h.capacity = s.capacity;
     h.fingerprint = type.fingerprint;
     h.alignment = static_cast<std::uint32_t>(s.alignment);
+    h.chunks = static_cast<std::uint32_t>(s.chunks);
     const auto text = type.description.substr(0, sizeof h.description);
     h.description_bytes = static_cast<std::uint32_t>(text.size());
     std::memcpy(h.description, text.data(), text.size());
@@ -271,7 +291,7 @@ inline void write_header(segment_header& h, const shape& s, const message_type& 
         return why.fail(errc::incompatible,
                         where + " is " + words_of(h.kind) + "; this end wants " + words_of(wanted));
     }
-    const shape s{h.lanes, static_cast<std::size_t>(h.capacity), h.alignment, h.kind};
+    const shape s{h.lanes, static_cast<std::size_t>(h.capacity), h.alignment, h.kind, h.chunks};
     if (h.capacity > capacity_bytes_max || !s.sane() || s.segment_bytes() != file_bytes ||
         h.description_bytes > sizeof h.description) {
         return why.fail(errc::corrupt, where + " is damaged: " + std::to_string(h.lanes) +

@@ -7,6 +7,7 @@
 #include <parley/detail/fork.hpp>
 #include <parley/shm/broadcast_bell.hpp>
 #include <parley/shm/broadcast_writer.hpp>
+#include <parley/shm/chunks.hpp>
 #include <parley/shm/topic.hpp>
 #include <parley/shm/waiting.hpp>
 
@@ -63,6 +64,7 @@ struct topic_publisher final : fork_sensitive {
     result<void> take(std::size_t i, diagnostics& d) {
         constexpr int rights = PROT_READ | PROT_WRITE;
         if (auto r = seg.map_ring(ring_map, i, rights, address.text(), d); !r) return r;
+        if (auto r = seg.map_chunks(chunk_map, i, rights, address.text(), d); !r) return r;
         if (auto r = page_map.map(seg.file.get(), seg.shape.lane_offset(i), shm_layout::page_bytes,
                                   rights);
             !r) {
@@ -70,8 +72,12 @@ struct topic_publisher final : fork_sensitive {
         }
         me = &page_map.as<shm_layout::publisher_page>();
         number = i;
-        ring = broadcast_writer<Atomics>(seg.shape, rule(), i, ring_map.data(), *me, *all,
+        ring = broadcast_writer<Atomics>(seg.shape.rings(), rule(), i, ring_map.data(), *me, *all,
                                          cursors_map.data());
+        if (in_chunks) {
+            chunks = chunk_writer<Atomics>(seg.shape, chunk_map.data(), *me, ring,
+                                           [this](std::size_t j) { return vet(j); });
+        }
         const auto before = Atomics::load(me->claims, std::memory_order_relaxed);
         if (before != Atomics::load(me->closed, std::memory_order_relaxed)) {
             const auto deaths = Atomics::load(me->deaths, std::memory_order_relaxed);
@@ -101,11 +107,12 @@ struct topic_publisher final : fork_sensitive {
     /// Why a loan, or a message, of n bytes is refused, if it is.
     [[gnu::noinline, gnu::cold]] result<void> make_ready(std::size_t n) {
         if (!open) return errc::closed;
-        if (n > ring.message_bytes_max()) {
+        if (n > message_bytes_max) {
             return why.fail(errc::message_too_large,
                             "a message of " + std::to_string(n) + " bytes; " + address.text() +
-                                " takes at most " + std::to_string(ring.message_bytes_max()) +
-                                ": raise ?capacity_bytes=… at the first publisher");
+                                " takes at most " + std::to_string(message_bytes_max) +
+                                ": raise ?capacity_bytes=… at the first publisher" +
+                                (in_chunks ? ", or divide it into fewer ?chunks=…" : ""));
         }
         if (!loaned) return {};
         return why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
@@ -118,7 +125,13 @@ struct topic_publisher final : fork_sensitive {
         return errc::would_block;
     }
     [[nodiscard]] bool room_now(std::size_t n) noexcept {
-        return ring.make_way(n, [this](std::size_t j) { return vet(j); });
+        const auto look = [this](std::size_t j) { return vet(j); };
+        return in_chunks ? chunks.make_way(ring, look) : ring.make_way(n, look);
+    }
+    /// Publishes n bytes of the chunk that is ready. Returns as broadcast_writer::copy_in.
+    [[nodiscard, gnu::always_inline]] bool publish_chunk(std::size_t n,
+                                                         std::uint64_t& asleep) noexcept {
+        return chunks.publish(ring, n, asleep, [this](std::size_t j) { return vet(j); });
     }
     /// The subscriber reserved its page before it said that it came; a hostile one did not, and
     /// reading a hole of a full file system would be our death.
@@ -135,7 +148,7 @@ struct topic_publisher final : fork_sensitive {
         if (now - looked_ns < liveness_interval.count()) return false;
         looked_ns = now;
         bool any = false;
-        for (auto left = ring.holders(n); left != 0; left &= left - 1) {
+        for (auto left = in_chunks ? ring.busy() : ring.holders(n); left != 0; left &= left - 1) {
             const auto j = static_cast<std::size_t>(__builtin_ctzll(left));
             const auto claim = ring.claims(j);
             if (is_locked(seg.file.get(), subscriber_lock(j))) continue;
@@ -185,9 +198,11 @@ struct topic_publisher final : fork_sensitive {
         return {me->state.asleep, all->room[number], enrolled};
     }
     void park(time_point until) noexcept {
-        const auto holders = ring.holders(refused);
-        Atomics::store(me->state.wanted, ring.head_for(refused), std::memory_order_relaxed);
-        Atomics::store(me->state.holders, holders, std::memory_order_relaxed);
+        // Of chunks it may be any: whoever lets one go wakes us.
+        const auto wanted = in_chunks ? 0 : ring.head_for(refused);
+        const auto by = in_chunks ? ~std::uint64_t{0} : ring.holders(refused);
+        Atomics::store(me->state.wanted, wanted, std::memory_order_relaxed);
+        Atomics::store(me->state.holders, by, std::memory_order_relaxed);
         const auto seen = self().lie_down();
         if (!room_now(refused)) {
             const auto left = until == never ? liveness_interval : until - clock::now();
@@ -216,13 +231,16 @@ struct topic_publisher final : fork_sensitive {
     uri address;
     wait_plan plan;
     diagnostics why;
-    mapping subscribers_map, doorbell_map, cursors_map, page_map, ring_map;
+    mapping subscribers_map, doorbell_map, cursors_map, page_map, ring_map, chunk_map;
     const shm_layout::subscribers_page* all = nullptr;
     shm_layout::doorbell_page* doorbell = nullptr;
     shm_layout::publisher_page* me = nullptr;
     std::size_t number = 0;
     std::uint32_t claim_number = 0;
+    const bool in_chunks = seg.shape.chunks != 0;
+    const std::size_t message_bytes_max = topic_bytes_max(seg.shape, overwrites(rule()));
     broadcast_writer<Atomics> ring;
+    chunk_writer<Atomics> chunks;
     own_room staged;  // what is lent where the ring cannot be
     std::uint64_t rung_for = 0;
     std::uint64_t dropped = 0;

@@ -177,6 +177,7 @@ struct segment_reader final : fork_sensitive {
     }
 
     void let_go(adopted& l, bytes payload) noexcept {
+        if (!seg.file) return;  // closed, or a forked child's copy: it gives nothing back
         const bool last = --l.borrowed == 0;
         const auto asleep = last ? l.lane.release() : l.lane.release_oldest(payload);
         if (last && &l != lane_now) l.lane.settle();

@@ -111,8 +111,20 @@ struct segment {
     /// reading a hole of a full file system would be our death.
     [[nodiscard]] result<void> map_ring(mapping& out, std::size_t lane, int protection,
                                         const std::string& where, diagnostics& why) const {
-        const std::size_t offset = shape.ring_offset(lane), n = shape.capacity;
+        const std::size_t offset = shape.ring_offset(lane), n = shape.rings().capacity;
         if (auto r = out.map_twice(file.get(), offset, n, protection); !r) {
+            return why.fail(r.error(), explain("mapping the memory of " + where, errno));
+        }
+        return furnish(out, file.get(), offset, n, (protection & PROT_WRITE) != 0, memory, where,
+                       why);
+    }
+
+    /// Maps the chunks of a publisher, if it has any.
+    [[nodiscard]] result<void> map_chunks(mapping& out, std::size_t publisher, int protection,
+                                          const std::string& where, diagnostics& why) const {
+        if (shape.chunks == 0) return {};
+        const std::size_t offset = shape.chunks_offset(publisher), n = shape.capacity;
+        if (auto r = out.map(file.get(), offset, n, protection); !r) {
             return why.fail(r.error(), explain("mapping the memory of " + where, errno));
         }
         return furnish(out, file.get(), offset, n, (protection & PROT_WRITE) != 0, memory, where,
@@ -147,7 +159,7 @@ struct segment {
             for (auto& lane : reader.lanes) lane.head = lane.taken = shape.first();
         } else if (shape.kind == shm_layout::segment_kind::topic) {
             for (std::size_t i = 0; i < shape.lanes; ++i) {
-                map.as<shm_layout::publisher_page>(shape.lane_offset(i)).start(shape);
+                map.as<shm_layout::publisher_page>(shape.lane_offset(i)).start(shape.rings());
             }
         }
         return {};

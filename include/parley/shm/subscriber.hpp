@@ -46,9 +46,7 @@ struct topic_subscriber final : fork_sensitive {
         doorbell = &publishers_map.as<const layout::doorbell_page>();
         rings = std::make_unique<std::unique_ptr<followed>[]>(seg.shape.lanes);
         starts = std::make_unique<typename reader::start[]>(seg.shape.lanes);
-        if (overwrites(rule())) {
-            room.make(message_bytes_max(), seg.shape.alignment);
-        }
+        if (overwrites(rule())) room.make(broadcast_bytes_max(shape, true), shape.alignment);
         return {};
     }
     result<void> claim(diagnostics& d) {
@@ -80,7 +78,7 @@ struct topic_subscriber final : fork_sensitive {
         set_known();
         claims_seen = Atomics::load(doorbell->claims, std::memory_order_acquire);
         for (std::size_t i = 0; i < seg.shape.lanes; ++i) {
-            starts[i] = reader::choose(seg.shape, rule(), page_of(i), me->rings[i]);
+            starts[i] = reader::choose(shape, rule(), page_of(i), me->rings[i]);
             if (Atomics::load(page_of(i).claims, std::memory_order_acquire) == 0) continue;
             if (auto r = follow(i, d); !r) return r;
             skip_to_end(*rings[i]);
@@ -101,9 +99,6 @@ struct topic_subscriber final : fork_sensitive {
     [[nodiscard]] shm_layout::giving_way rule() const noexcept {
         return static_cast<shm_layout::giving_way>(seg.rule);
     }
-    [[nodiscard]] std::size_t message_bytes_max() const noexcept {
-        return broadcast_bytes_max(seg.shape, overwrites(rule()));
-    }
     [[nodiscard]] const shm_layout::publisher_page& page_of(std::size_t i) const noexcept {
         return publishers_map.as<const shm_layout::publisher_page>((1 + i) *
                                                                    shm_layout::page_bytes);
@@ -114,16 +109,18 @@ struct topic_subscriber final : fork_sensitive {
 
     /// Begins to follow a ring, from where starts[i] says.
     result<void> follow(std::size_t i, diagnostics& d) {
-        mapping memory;
+        mapping memory, chunks;
         if (auto r = seg.map_ring(memory, i, PROT_READ, address.text(), d); !r) return r;
+        if (auto r = seg.map_chunks(chunks, i, PROT_READ, address.text(), d); !r) return r;
         const auto& page = page_of(i);
         const auto deaths = Atomics::load(page.deaths, std::memory_order_acquire);
         const auto claim = Atomics::load(page.claims, std::memory_order_acquire);
         const std::byte* const ring = memory.data();
         rings[i] = std::make_unique<followed>(
-            followed{reader(seg.shape, rule(), ring, me->rings[i], page, starts[i]), &page, i,
-                     claim, deaths, false, std::move(memory)});
+            followed{reader(shape, rule(), ring, me->rings[i], page, starts[i]), &page, i, claim,
+                     deaths, false, std::move(memory), std::move(chunks)});
         followed& f = *rings[i];
+        if (in_chunks) f.chunks = {seg.shape, f.chunk_memory.data(), me->rings[i], page};
         f.active = !f.has_closed() && lives(i);
         if (f.active) ++publishers;
         if (f.active && ready.made()) watch(f);
@@ -163,8 +160,8 @@ struct topic_subscriber final : fork_sensitive {
         f.deaths = deaths;
         if (f.broken) {
             skipped += f.ring.lost();
-            starts[f.number] = reader::choose(seg.shape, rule(), *f.page, me->rings[f.number]);
-            f.ring = reader(seg.shape, rule(), f.memory.data(), me->rings[f.number], *f.page,
+            starts[f.number] = reader::choose(shape, rule(), *f.page, me->rings[f.number]);
+            f.ring = reader(shape, rule(), f.memory.data(), me->rings[f.number], *f.page,
                             starts[f.number]);
             skip_to_end(f);
             f.broken = false;
@@ -209,10 +206,14 @@ struct topic_subscriber final : fork_sensitive {
     }
 
     void let_go(followed& f, bytes payload) noexcept {
-        const auto asleep = --f.borrowed == 0 ? f.ring.release() : f.ring.release_oldest(payload);
+        if (!open) return;  // a forked child's copy gives nothing back
         --borrowed;
+        const auto asleep = f.let_go(payload);
         if (asleep != 0) [[unlikely]]
             wake_publisher(f, asleep);
+    }
+    [[nodiscard]] typename reader::item take_chunk(followed& f) noexcept {
+        return f.take_chunk(room.get(), [&](std::uint64_t asleep) { wake_publisher(f, asleep); });
     }
     /// The publisher sleeps until those who hold it up have come to a certain place.
     void wake_publisher(followed& f, std::uint64_t asleep) noexcept {
@@ -325,6 +326,7 @@ struct topic_subscriber final : fork_sensitive {
     void let_all_go() noexcept {
         for (auto& r : me->rings) {
             Atomics::store(r.head, shm_layout::nowhere, std::memory_order_seq_cst);
+            Atomics::store(r.holds, std::uint64_t{0}, std::memory_order_seq_cst);
         }
     }
     void close() noexcept {
@@ -365,6 +367,8 @@ struct topic_subscriber final : fork_sensitive {
     shm_layout::subscriber_page* me = nullptr;
     std::unique_ptr<std::unique_ptr<followed>[]> rings;
     std::unique_ptr<typename reader::start[]> starts;
+    const bool in_chunks = seg.shape.chunks != 0;
+    const shm_layout::shape shape = seg.shape.rings();
     own_room room;  // for a copy of what may be overwritten
     std::size_t place = 0;
     std::uint32_t claim_number = 0;

@@ -47,6 +47,7 @@ struct latest_value {
             !r) {
             return r.error();
         }
+        if (auto r = without_chunks(at.with.chunks, why); !r) return r.error();
         planned.shape.kind = shm_layout::segment_kind::latest;
         using end = later<sink, Request>;
         return opened_by_and_by(request, [&]() -> result<end> {

@@ -66,6 +66,9 @@ struct shm {
         /// A receiver goes on where a killed one stopped. Else it begins anew: what that one had
         /// not received is dropped, and its senders see peer_lost.
         bool resume = true;
+        /// Of a topic: each publisher's `capacity_bytes` are divided into so many chunks, 1 to 64;
+        /// see pubsub.hpp. 0: messages lie in a ring.
+        std::size_t chunks = 0;
 
         friend bool operator==(const options&, const options&) = default;
     };
@@ -129,6 +132,15 @@ namespace detail {
                         std::to_string(capacity) + " bytes: wants 1 to " +
                         std::to_string(shm_layout::lanes_max) +
                         " lanes, and a power of two from 4096 to 1073741824 bytes");
+}
+
+/// Only topics have chunks.
+[[nodiscard]] inline result<void> without_chunks(std::size_t chunks, diagnostics& why) {
+    if (chunks == 0) return {};
+    return why.fail(errc::invalid_argument,
+                    "chunks=" + std::to_string(chunks) +
+                        ": only topics have chunks, as open_publisher makes them; loans and "
+                        "borrows of a channel lie in its lanes, and are not copied either");
 }
 
 inline constexpr std::pair<std::string_view, waiting> waiting_words[] = {
@@ -201,6 +213,7 @@ result<detail::later<shm, Uri>> shm::from(const Uri& text, diagnostics& why) {
     r.choice("bell", at.with.bell, {{"socket", bell_kind::socket}, {"signal", bell_kind::signal}});
     detail::read_memory(r, at.with.memory);
     r.choice("resume", at.with.resume, {{"on", true}, {"off", false}});
+    r.number("chunks", at.with.chunks, 1, shm_layout::chunks_max);
     if (auto ok = r.finish(); !ok) return ok.error();
     return at;
 }
@@ -219,6 +232,7 @@ inline uri shm::to_uri() const {
     if (with.bell != usual.bell) w.option("bell", "signal");
     detail::write_memory(w, with.memory);
     if (!with.resume) w.option("resume", "off");
+    if (with.chunks != 0) w.option("chunks", with.chunks);
     return w.done();
 }
 
@@ -231,6 +245,7 @@ result<detail::later<shm::source, Request>> shm::open_source(const Request& requ
         !r) {
         return r.error();
     }
+    if (auto r = detail::without_chunks(with.chunks, why); !r) return r.error();
     planned.rung_by_signals = with.bell == bell_kind::signal;
     planned.resumes = with.resume;
     // Whoever may write the segment says which process is signalled: only ourselves may.
@@ -319,6 +334,7 @@ result<detail::later<both_ends<shm::sink, shm::source>, Request>> shm::open_both
                         "make_channel wants shm{} without a name; a named segment is opened by "
                         "open_receiver and open_sender");
     }
+    if (auto r = detail::without_chunks(with.chunks, why); !r) return r.error();
     // Nobody else can find it, so there is one writer, whatever the options allow.
     detail::segment_plan planned;
     if (auto r = detail::plan_segment(planned, 1, with.capacity_bytes, request.type, why); !r) {

@@ -85,12 +85,14 @@ struct topic {
             return r.error();
         }
         planned.shape.kind = shm_layout::segment_kind::topic;
+        planned.shape.chunks = at.with.chunks;
         planned.rule = static_cast<std::uint32_t>(rule);
-        if (broadcast_bytes_max(planned.shape, overwrites(rule)) == 0) {
+        if (!planned.shape.sane() || topic_bytes_max(planned.shape, overwrites(rule)) == 0) {
             return why.fail(errc::invalid_argument,
                             "capacity_bytes=" + std::to_string(at.with.capacity_bytes) +
                                 " is too little for messages aligned to " +
-                                std::to_string(planned.shape.alignment) + " bytes");
+                                std::to_string(planned.shape.alignment) + " bytes" +
+                                (at.with.chunks == 0 ? "" : ", or for so many ?chunks=…"));
         }
         using end = later<sink, Request>;
         return opened_by_and_by(request, [&]() -> result<end> {

@@ -25,16 +25,23 @@ public:
 
     using loan = core_loan<core>;
 
-    /// In the ring, or, where it may be overwritten at any time, in memory of the publisher's own.
+    /// In a chunk, or in the ring; or, where that may be overwritten at any time or the message may
+    /// be dropped, in memory of the publisher's own.
     [[nodiscard]] result<loan> try_loan(std::size_t n) {
         core& c = *core_;
-        if (!c.open || n > c.ring.message_bytes_max() || c.loaned) [[unlikely]] {
+        if (!c.open || n > c.message_bytes_max || c.loaned) [[unlikely]] {
             if (auto r = c.make_ready(n); !r) return r.error();
         }
         mutable_bytes room;
-        if (c.ring.overwriting() || c.rule() == shm_layout::giving_way::drop_newest) {
-            c.staged.make(c.ring.message_bytes_max(), c.seg.shape.alignment);
+        const bool dropping = c.rule() == shm_layout::giving_way::drop_newest;
+        if (c.in_chunks && c.room_now(n)) {
+            room = {c.chunks.room(), n};
+        } else if (dropping || (c.ring.overwriting() && !c.in_chunks)) {
+            c.staged.make(c.message_bytes_max, c.seg.shape.alignment);
             room = {c.staged.get(), n};
+        } else if (c.in_chunks) {
+            if (auto r = c.make_way(n); !r) return r.error();
+            room = {c.chunks.room(), n};
         } else {
             room = c.ring.try_loan(n);
             if (room.data() == nullptr) [[unlikely]] {
@@ -48,17 +55,19 @@ public:
 
     [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
         core& c = *core_;
-        if (!c.open || m.size() > c.ring.message_bytes_max() || c.loaned) [[unlikely]] {
+        if (!c.open || m.size() > c.message_bytes_max || c.loaned) [[unlikely]] {
             if (auto r = c.make_ready(m.size()); !r) return r.error();
         }
-        return put(m);
+        return c.in_chunks ? put_into_chunk(m) : put(m);
     }
 
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
-        if (c.staged) return put(l.bytes());
-        const auto asleep = c.ring.commit(l.bytes().size());
+        const bytes m = l.bytes();
+        if (m.data() == c.staged.get()) return c.in_chunks ? put_into_chunk(m) : put(m);
+        if (c.in_chunks) return publish_chunk(m.size());
+        const auto asleep = c.ring.commit(m.size());
         if (asleep != c.rung_for) c.wake(asleep);
         return {};
     }
@@ -92,10 +101,10 @@ public:
     [[nodiscard]] std::size_t subscribers() const noexcept { return core_->subscribers(); }
     [[nodiscard]] parley::limits limits() const noexcept {
         const core& c = *core_;
-        return {.message_bytes_max = c.ring.message_bytes_max(),
+        return {.message_bytes_max = c.message_bytes_max,
                 .writers_max = c.seg.shape.lanes,
                 .readers_max = shm_layout::readers_max,
-                .in_place = !c.ring.overwriting(),
+                .in_place = c.in_chunks || !c.ring.overwriting(),
                 .lossy = c.rule() != shm_layout::giving_way::block,
                 .pollable = false,
                 .reports_peer_loss = false};
@@ -147,6 +156,29 @@ private:
         std::uint64_t asleep = 0;
         (void)c.ring.copy_in(m, asleep);
         if (asleep != c.rung_for) c.wake(asleep);
+        return {};
+    }
+
+    [[gnu::noinline]] result<void> put_into_chunk(bytes m) {
+        core& c = *core_;
+        if (auto r = c.make_way(m.size()); !r) {
+            if (c.rule() != shm_layout::giving_way::drop_newest) return r;
+            c.give_up();
+            return {};
+        }
+        if (!m.empty()) Atomics::write(c.chunks.room(), m.data(), m.size());
+        return publish_chunk(m.size());
+    }
+    [[gnu::always_inline]] result<void> publish_chunk(std::size_t n) {
+        core& c = *core_;
+        std::uint64_t asleep = 0;
+        // Its note has room, unless a subscriber lies about where it is.
+        if (!c.publish_chunk(n, asleep)) [[unlikely]] {
+            c.refused = n;
+            return errc::would_block;
+        }
+        if (asleep != c.rung_for) [[unlikely]]
+            c.wake(asleep);
         return {};
     }
 

@@ -58,6 +58,7 @@ public:
 
     [[gnu::always_inline]] result<view> try_receive() {
         core& c = *core_;
+        if (c.in_chunks) return try_receive_chunk();
         if (c.now != nullptr && !c.room && c.now->ring.position() < c.turn_until) [[likely]] {
             const auto item = c.now->ring.take(nullptr);
             if (item.kind == taken::message) [[likely]] {
@@ -71,7 +72,7 @@ public:
     [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into, time_point) {
         core& c = *core_;
         followed* const f = c.now;
-        if (f == nullptr || f->ring.position() >= c.turn_until || f->borrowed != 0) {
+        if (f == nullptr || c.in_chunks || f->ring.position() >= c.turn_until || f->borrowed != 0) {
             return placement::not_placed;
         }
         if (!f->ring.take_into(into)) return placement::not_placed;
@@ -114,11 +115,13 @@ public:
     [[nodiscard]] std::uint64_t lost() const noexcept { return core_->lost(); }
     [[nodiscard]] parley::limits limits() const noexcept {
         const core& c = *core_;
-        return {.message_bytes_max = c.message_bytes_max(),
-                .borrows_max = c.room ? 1 : ~std::size_t{0},
+        return {.message_bytes_max = topic_bytes_max(c.seg.shape, overwrites(c.rule())),
+                .borrows_max = c.in_chunks ? c.seg.shape.chunks
+                               : c.room    ? 1
+                                           : ~std::size_t{0},
                 .writers_max = c.seg.shape.lanes,
                 .readers_max = shm_layout::readers_max,
-                .in_place = !c.room,
+                .in_place = c.in_chunks || !c.room,
                 .lossy = c.rule() != shm_layout::giving_way::block,
                 .successors = true};
     }
@@ -151,17 +154,26 @@ public:
 private:
     explicit subscriber_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
 
+    [[gnu::noinline]] result<view> try_receive_chunk() {
+        core& c = *core_;
+        if (c.now != nullptr && c.now->ring.position() < c.turn_until) {
+            const auto item = c.take_chunk(*c.now);
+            if (item.kind == taken::message) return view(&c, c.now, item.payload);
+            if (item.kind == taken::broken) c.spoilt(*c.now);
+        }
+        return try_receive_slowly();
+    }
     [[gnu::noinline]] result<view> try_receive_slowly() {
         core& c = *core_;
         if (!c.open) return errc::closed;
-        if (c.room && c.borrowed != 0) {
+        if (c.room && !c.in_chunks && c.borrowed != 0) {
             return c.why.fail(errc::out_of_resources,
                               "one borrow at a time where messages may be overwritten");
         }
         for (;;) {
             for (std::size_t n = c.seg.shape.lanes; n > 0 && c.next_turn(); --n) {
                 followed& f = *c.now;
-                const auto item = f.ring.take(c.room.get());
+                const auto item = c.in_chunks ? c.take_chunk(f) : f.ring.take(c.room.get());
                 if (item.kind == taken::message) {
                     return view(&c, &f, item.payload);
                 }

@@ -3,6 +3,8 @@
 #include <parley/transport/shm.hpp>
 
 #include "support/catch.hpp"
+#include "support/process.hpp"
+#include "support/unique.hpp"
 
 #include <optional>
 #include <string>
@@ -44,4 +46,25 @@ TEST_CASE("shm: messages let go out of order stay until the oldest is let go", "
     CHECK(tx.try_send(text));
     held.clear();
     CHECK(rx.try_borrow());
+}
+
+TEST_CASE("shm: a forked child that drops its copy of a borrow gives nothing back", "[shm]") {
+    const parley_test::unique_name name("borrow-fork");
+    const parley::shm at(name.text(), {.capacity_bytes = 4096});
+    auto rx = parley::open_receiver<std::string_view>(at).value();
+    auto tx = parley::open_sender<std::string_view>(at).value();
+    const std::string text(1000, 'x');
+    REQUIRE(tx.try_send(text));
+    std::optional held = rx.try_borrow().value();
+    while (tx.try_send(text)) {
+    }
+    parley_test::child c([&] {
+        held.reset();
+        return 0;
+    });
+    REQUIRE(c.wait() == 0);
+    CHECK(tx.try_send(text).error() == parley::errc::would_block);
+    CHECK(**held == text);
+    held.reset();
+    CHECK(tx.try_send(text));
 }
