@@ -91,6 +91,10 @@ int about(const parley::shm& at) {
     line("memory", fmt::format("{} for each lane, {} taken now",
                                human_bytes(static_cast<double>(seen->capacity_bytes)),
                                human_bytes(static_cast<double>(seen->memory_bytes))));
+    if (seen->chunks != 0) {
+        line("chunks", fmt::format("{} for each publisher, of {}", seen->chunks,
+                                   human_bytes(static_cast<double>(seen->message_bytes_max))));
+    }
     parley::limits l{.message_bytes_max = seen->message_bytes_max,
                      .writers_max = seen->writers_max,
                      .in_place = true,

@@ -44,7 +44,10 @@ bool is_whole(const note& n) {
     return true;
 }
 
-shm tiny(const std::string& name) { return shm(name, {.capacity_bytes = 8192, .writers_max = 16}); }
+/// Messages lie in its rings, or in chunks.
+shm tiny(const std::string& name, std::size_t chunks = 0) {
+    return shm(name, {.capacity_bytes = 8192, .writers_max = 16, .chunks = chunks});
+}
 
 /// Memory that forked children share.
 template <class T>
@@ -99,13 +102,13 @@ struct survivor {
 };
 
 template <class Rule>
-void kill_publishers(Rule rule, int rounds) {
+void kill_publishers(Rule rule, int rounds, std::size_t chunks) {
     const unique_name name("topic");
     shared<told> board;
     parley::random r(21);
-    auto keeper = open_publisher<note>(tiny(name), rule).value();
-    survivor a{open_subscriber<note>(tiny(name)).value()};
-    survivor b{open_subscriber<note>(tiny(name)).value()};
+    auto keeper = open_publisher<note>(tiny(name, chunks), rule).value();
+    survivor a{open_subscriber<note>(tiny(name, chunks)).value()};
+    survivor b{open_subscriber<note>(tiny(name, chunks)).value()};
     keeper.publish(nth(0, 0)).value();
     keeper.close().value();
     REQUIRE(a.in.receive().value().life == 0);
@@ -119,7 +122,7 @@ void kill_publishers(Rule rule, int rounds) {
         gate started;
         child c([&]() -> int {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-            auto out = open_publisher<note>(tiny(name), rule).value();
+            auto out = open_publisher<note>(tiny(name, chunks), rule).value();
             started.open();
             for (std::uint64_t i = 0;; ++i) {
                 if (!out.publish(nth(static_cast<std::uint64_t>(round), i))) return 1;
@@ -158,18 +161,20 @@ void kill_publishers(Rule rule, int rounds) {
 TEST_CASE("pubsub kill -9: a publisher's successor goes on in its ring, and the count is exact") {
     watchdog dog("pubsub: killed publishers", 600s);
     const int rounds = campaign() ? 2000 : 60;
-    SECTION("block") { kill_publishers(when_full::block{}, rounds); }
-    SECTION("drop_newest") { kill_publishers(when_full::drop_newest{}, rounds); }
-    SECTION("drop_oldest") { kill_publishers(when_full::drop_oldest{}, rounds); }
+    const std::size_t chunks = GENERATE(0, 16);
+    SECTION("block") { kill_publishers(when_full::block{}, rounds, chunks); }
+    SECTION("drop_newest") { kill_publishers(when_full::drop_newest{}, rounds, chunks); }
+    SECTION("drop_oldest") { kill_publishers(when_full::drop_oldest{}, rounds, chunks); }
 }
 
 TEST_CASE("pubsub kill -9: dead subscribers hold nobody up and leave their places to others") {
     watchdog dog("pubsub: killed subscribers", 600s);
     const unique_name name("topic");
     const int rounds = campaign() ? 3000 : 100;
+    const std::size_t chunks = GENERATE(0, 32);
     parley::random r(22);
-    auto out = open_publisher<note>(tiny(name), when_full::block{}).value();
-    survivor in{open_subscriber<note>(tiny(name)).value()};
+    auto out = open_publisher<note>(tiny(name, chunks), when_full::block{}).value();
+    survivor in{open_subscriber<note>(tiny(name, chunks)).value()};
     std::uint64_t sent = 0;
     const auto before = resources::now();
     for (int round = 0; round < rounds; ++round) {
@@ -177,7 +182,7 @@ TEST_CASE("pubsub kill -9: dead subscribers hold nobody up and leave their place
         child c([&]() -> int {
             ::prctl(PR_SET_PDEATHSIG, SIGKILL);
             started.open();
-            auto mine = open_subscriber<note>(tiny(name)).value();
+            auto mine = open_subscriber<note>(tiny(name, chunks)).value();
             std::vector<parley::subscriber<note>::borrowed_type> held;
             for (;;) {  // some of them hold on to what they see
                 if (auto n = mine.borrow(); n && round % 2 == 0) held.push_back(std::move(*n));
@@ -202,9 +207,9 @@ TEST_CASE("pubsub kill -9: dead subscribers hold nobody up and leave their place
     CHECK(out.subscribers() == 1);
     CHECK(resources::now() == before);
     std::vector<parley::subscriber<note>> all;
-    for (int i = 1; i < 64; ++i) all.push_back(open_subscriber<note>(tiny(name)).value());
+    for (int i = 1; i < 64; ++i) all.push_back(open_subscriber<note>(tiny(name, chunks)).value());
     CHECK(out.subscribers() == 64);
-    CHECK(open_subscriber<note>(tiny(name), 0ms).error() == errc::out_of_resources);
+    CHECK(open_subscriber<note>(tiny(name, chunks), 0ms).error() == errc::out_of_resources);
     all.clear();
     in.in.close().value();
     out.close().value();
@@ -215,6 +220,7 @@ TEST_CASE("pubsub kill -9: any who come and go are killed; the next find nothing
     watchdog dog("pubsub: killed while coming and going", 600s);
     const unique_name name("topic");
     const int rounds = campaign() ? 3000 : 100;
+    const std::size_t chunks = GENERATE(0, 32);
     parley::random r(23);
     for (int round = 0; round < rounds; ++round) {
         std::vector<child> all;
@@ -225,10 +231,11 @@ TEST_CASE("pubsub kill -9: any who come and go are killed; the next find nothing
                 started.open();
                 for (std::uint64_t i = 0;; ++i) {
                     if (k == 0) {
-                        auto in = open_subscriber<note>(tiny(name)).value();
+                        auto in = open_subscriber<note>(tiny(name, chunks)).value();
                         (void)in.receive(1ms);
                     } else {
-                        auto out = open_publisher<note>(tiny(name), when_full::drop_oldest{});
+                        auto out =
+                            open_publisher<note>(tiny(name, chunks), when_full::drop_oldest{});
                         if (!out) return 1;
                         for (std::uint64_t n = 0; n < i % 4; ++n) (void)out->publish(nth(1, n));
                     }
@@ -238,8 +245,8 @@ TEST_CASE("pubsub kill -9: any who come and go are killed; the next find nothing
         for (int k = 0; k < 3; ++k) started.pass();
         dawdle(r, 3000);
         all.clear();
-        auto out = open_publisher<note>(tiny(name), when_full::drop_oldest{}).value();
-        auto in = open_subscriber<note>(tiny(name)).value();
+        auto out = open_publisher<note>(tiny(name, chunks), when_full::drop_oldest{}).value();
+        auto in = open_subscriber<note>(tiny(name, chunks)).value();
         out.publish(nth(9, 9)).value();
         const auto n = in.receive().value();
         REQUIRE(n.life == 9);

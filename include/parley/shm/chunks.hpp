@@ -74,7 +74,7 @@ public:
     [[nodiscard, gnu::always_inline]] bool make_way(broadcast_writer<Atomics>& ring,
                                                     Vet&& vet) noexcept {
         if (ready_ != none) return true;
-        if (free_ == 0 && !(overwriting_ ? take_back_one(ring, vet) : take_back(ring, vet))) {
+        if (free_ == 0 && !(overwriting_ ? take_back_oldest(ring, vet) : take_back(ring, vet))) {
             return false;
         }
         ready_ = static_cast<std::size_t>(__builtin_ctzll(free_));
@@ -130,24 +130,32 @@ private:
         }
         return free_ != 0;
     }
-    /// The oldest that nobody looks at, whoever has not taken it yet.
+    /// The oldest that nobody looks at, whoever has not taken them yet: a few at once, since the
+    /// words of all subscribers are looked at twice for it.
     template <class Vet>
-    [[gnu::noinline]] bool take_back_one(broadcast_writer<Atomics>& ring, Vet& vet) noexcept {
-        ring.meet(vet);
-        auto held = ring.held();
-        for (std::size_t i = 0; i < queued_; ++i) {
-            const auto chunk = queued(i).chunk;
-            if ((held >> chunk & 1) != 0) continue;
-            auto& generation = own_->generations[chunk];
-            const auto next = Atomics::load(generation, std::memory_order_relaxed) + 1;
-            Atomics::store(generation, next, std::memory_order_seq_cst);
+    [[gnu::noinline]] bool take_back_oldest(broadcast_writer<Atomics>& ring, Vet& vet) noexcept {
+        const std::size_t few = queued_ < 16 ? 1 : queued_ / 8;
+        for (;;) {
             ring.meet(vet);
-            held = ring.held();
-            if ((held >> chunk & 1) != 0) continue;  // somebody took it a moment before
-            free_one(i);
-            return true;
+            const auto before = ring.held();
+            std::uint64_t asked = 0;
+            for (std::size_t i = 0, n = 0; i < queued_ && n < few; ++i) {
+                const auto chunk = queued(i).chunk;
+                if ((before >> chunk & 1) != 0) continue;
+                auto& generation = own_->generations[chunk];
+                const auto next = Atomics::load(generation, std::memory_order_relaxed) + 1;
+                Atomics::store(generation, next, std::memory_order_seq_cst);
+                asked |= std::uint64_t{1} << chunk;
+                ++n;
+            }
+            if (asked == 0) return false;
+            ring.meet(vet);
+            const auto ours = asked & ~ring.held();  // somebody may have taken one a moment before
+            for (std::size_t i = 0; i < queued_;) {
+                (ours >> queued(i).chunk & 1) != 0 ? free_one(i) : void(++i);
+            }
+            if (ours != 0) return true;
         }
-        return false;
     }
 
     std::byte* memory_ = nullptr;
@@ -188,7 +196,7 @@ public:
         holds_ |= bit;
         Atomics::store(own_->holds, holds_, std::memory_order_seq_cst);
         payload = {memory_ + note.chunk * chunk_bytes_, note.length};
-        // Pairs with take_back_one().
+        // Pairs with take_back_oldest().
         const auto now = Atomics::load(page_->generations[note.chunk], std::memory_order_seq_cst);
         if (now == note.generation) return held::whole;
         asleep = let_go(payload);  // the publisher may have met our hold, and sleep
