@@ -145,7 +145,9 @@ public:
         return false;
     }
     /// There is something to do: the descriptor says so.
-    void show() noexcept { (void)ready_.raise(); }
+    [[gnu::always_inline]] void show() noexcept {
+        if (ready_.made()) (void)ready_.raise();
+    }
     void reset() noexcept {
         ready_.reset();
         socket_.reset();
@@ -159,11 +161,16 @@ private:
     detail::readiness ready_;
 };
 
-/// Rings for a side of `page` that may sleep; after its words were stored with seq_cst.
-template <class Atomics>
-void ring_for(const std::uint64_t& asleep, std::uint32_t& bell, detail::socket_bell& by,
-              const detail::socket_bell::name& name) noexcept {
-    (void)detail::ring<Atomics>(asleep, bell, [&] { return by.ring(name); });
+/// Rings for a side of a page that may sleep, at the socket `name()` if it polls; after its words
+/// were stored with seq_cst.
+template <class Atomics, class Name>
+[[gnu::always_inline]] inline void ring_for(const std::uint64_t& asleep, std::uint32_t& bell,
+                                            detail::socket_bell& by, Name&& name) noexcept {
+    // Pairs with lie_down().
+    const auto a = Atomics::load(asleep, std::memory_order_seq_cst);
+    if (a == 0) [[likely]]
+        return;
+    (void)detail::rang<Atomics>(a, bell, [&] { return by.ring(name()); });
 }
 
 }  // namespace store

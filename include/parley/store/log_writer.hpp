@@ -109,18 +109,17 @@ private:
     static constexpr std::uint64_t reserve_step = std::uint64_t{1} << 20;
 
     int append_turn() noexcept {
-        std::byte raw[record_header_bytes]{};
-        const record_header h{0,
-                              0,
-                              expected_.position,
-                              expected_.sequence,
-                              std::max(wall_time(), last_time_),
-                              expected_.sender,
-                              record_kind::turn,
-                              {}};
-        seal_record(raw, h);
-        if (const int e = reserve(sizeof raw); e != 0) return e;
-        return append(raw, h);
+        record_header h{0,
+                        0,
+                        expected_.position,
+                        expected_.sequence,
+                        std::max(wall_time(), last_time_),
+                        expected_.sender,
+                        record_kind::turn,
+                        {}};
+        h.check = record_check(h, nullptr);
+        if (const int e = reserve(sizeof h); e != 0) return e;
+        return append(bytes_of(h), h);
     }
 
     /// A receiver of any type may have made the log: then the first sender's type is its type.

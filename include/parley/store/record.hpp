@@ -59,19 +59,41 @@ static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kin
     return (record_header_bytes + n + alignment - 1) & ~(alignment - 1);
 }
 
-/// The checksum of a header, whatever its check says, and its payload.
-[[nodiscard]] inline std::uint32_t record_check(record_header h, bytes payload) noexcept {
-    h.check = 0;
-    return detail::crc32c({reinterpret_cast<const std::byte*>(&h), sizeof h}, payload);
+#if defined(__x86_64__)
+[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t record_check_by_processor(
+    const record_header& h, const std::byte* payload) noexcept {
+    std::uint64_t s = __builtin_ia32_crc32di(0xffffffff, h.length);  // and a check of 0
+    const auto* at = reinterpret_cast<const std::byte*>(&h);
+    for (std::size_t word = 8; word < sizeof h; word += 8) {
+        s = detail::crc32c_of_word(s, at + word);
+    }
+    return ~detail::crc32c_go_on(static_cast<std::uint32_t>(s), {payload, h.length});
+}
+#endif
+
+/// The checksum of a header, whatever its check says, and the payload that goes with it.
+[[nodiscard, gnu::always_inline]] inline std::uint32_t record_check(
+    const record_header& h, const std::byte* payload) noexcept {
+#if defined(__x86_64__)
+    // Here and not behind a call: this is what every record costs twice.
+    if (__builtin_cpu_supports("sse4.2")) return record_check_by_processor(h, payload);
+#endif
+    record_header zeroed = h;
+    zeroed.check = 0;
+    return detail::crc32c({reinterpret_cast<const std::byte*>(&zeroed), sizeof zeroed},
+                          {payload, h.length});
 }
 
-/// Writes the header for a payload that lies behind `at` already, and zeros up to the stride.
-inline void seal_record(std::byte* at, record_header h, std::size_t alignment = 8) noexcept {
+/// Writes the header for a payload that lies behind `at` already, and zeros up to `step`, the
+/// stride of the record. `at` is aligned to 8 bytes.
+[[gnu::always_inline]] inline void seal_record(std::byte* at, const record_header& h,
+                                               std::size_t step) noexcept {
     std::byte* const payload = at + record_header_bytes;
-    h.check = record_check(h, {payload, h.length});
-    std::memset(payload + h.length, 0,
-                record_stride(h.length, alignment) - record_header_bytes - h.length);
-    std::memcpy(at, &h, sizeof h);
+    const std::size_t odd = step - record_header_bytes - h.length;
+    if (odd != 0) std::memset(payload + h.length, 0, odd);
+    auto& in_place = *reinterpret_cast<record_header*>(at);
+    in_place = h;
+    in_place.check = record_check(in_place, payload);
 }
 
 /// What must be true of the next record of a log.
@@ -98,22 +120,26 @@ enum class judged : std::uint8_t {
 };
 
 /// Judges the bytes at a place. `out` is the header if it could be one.
-[[nodiscard]] inline judged judge_record(bytes at, const expectation& e,
-                                         record_header& out) noexcept {
-    static constexpr std::byte zeros[record_header_bytes]{};
-    const std::size_t seen = std::min(at.size(), record_header_bytes);
-    if (seen == 0 || std::memcmp(at.data(), zeros, seen) == 0) return judged::nothing;
-    if (seen < record_header_bytes) return judged::partial;
+[[nodiscard, gnu::always_inline]] inline judged judge_record(bytes at, const expectation& e,
+                                                             record_header& out) noexcept {
+    const auto is_nothing = [&](std::size_t n) {
+        static constexpr std::byte zeros[record_header_bytes]{};
+        return std::memcmp(at.data(), zeros, n) == 0;
+    };
+    if (at.size() < record_header_bytes) [[unlikely]] {
+        return at.empty() || is_nothing(at.size()) ? judged::nothing : judged::partial;
+    }
     std::memcpy(&out, at.data(), sizeof out);
     // A sender that mended the end of a log may go on with a later number: some were lost.
     const bool in_turn = e.sequence == 0 || out.sequence == e.sequence ||
                          (out.sender > e.sender && out.sequence > e.sequence);
     const bool plausible = out.position == e.position && in_turn && out.sender >= e.sender &&
                            out.kind >= record_kind::message && out.kind <= record_kind::turn;
-    if (!plausible) return judged::bad;
+    if (!plausible) [[unlikely]]
+        return is_nothing(record_header_bytes) ? judged::nothing : judged::bad;
     if (record_stride(out.length, e.alignment) > at.size()) return judged::partial;
-    const bytes payload = at.subspan(record_header_bytes, out.length);
-    return record_check(out, payload) == out.check ? judged::whole : judged::bad;
+    return record_check(out, at.data() + record_header_bytes) == out.check ? judged::whole
+                                                                           : judged::bad;
 }
 
 /// Nanoseconds since 1970 by the wall clock: what a record's time says.

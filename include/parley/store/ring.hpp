@@ -69,7 +69,7 @@ struct ring_shape {
 
     [[nodiscard]] std::size_t file_bytes() const noexcept { return ring_offset + capacity; }
     [[nodiscard]] std::uint64_t first() const noexcept {
-        return (alignment - record_header_bytes % alignment) % alignment;
+        return (std::uint64_t{0} - record_header_bytes) & (alignment - 1);
     }
     [[nodiscard]] std::size_t stride(std::size_t n) const noexcept {
         return record_stride(n, alignment);
@@ -80,7 +80,7 @@ struct ring_shape {
         return ((capacity - reserve()) & ~(alignment - 1)) - record_header_bytes;
     }
     [[nodiscard]] bool is_place(std::uint64_t position) const noexcept {
-        return position >= first() && (position - first()) % alignment == 0;
+        return position >= first() && ((position - first()) & (alignment - 1)) == 0;
     }
     [[nodiscard]] bool sane() const noexcept {
         const auto power = [](std::size_t n) { return n != 0 && (n & (n - 1)) == 0; };
@@ -114,8 +114,8 @@ struct ring_memory {
         return ring + (static_cast<std::size_t>(position) & (shape.capacity - 1));
     }
     /// Judges what lies at the next place; nothing beyond `end` is a part of it.
-    [[nodiscard]] judged judge(const expectation& e, std::uint64_t end,
-                               record_header& h) const noexcept {
+    [[nodiscard, gnu::always_inline]] judged judge(const expectation& e, std::uint64_t end,
+                                                   record_header& h) const noexcept {
         return judge_record({at(e.position), static_cast<std::size_t>(end - e.position)}, e, h);
     }
 };
@@ -159,6 +159,7 @@ public:
     /// Takes over a recovered ring; its page is durable afterwards.
     [[nodiscard]] int take_over(const ring_memory& m, const ring_end& found, Storage storage) {
         m_ = m;
+        reserve_ = m.shape.reserve();
         storage_ = storage;
         next_ = found.next;
         time_ = found.time;
@@ -177,9 +178,18 @@ public:
     }
 
     [[nodiscard]] bool has_room(std::size_t n) noexcept {
-        if (fits(n)) return true;
-        look_at_reader();
-        return fits(n);
+        return has_room_for_record(m_.shape.stride(n));
+    }
+    /// A message as a whole. False: there is no room for it.
+    [[gnu::always_inline]] bool put(bytes m) noexcept {
+        const std::size_t step = m_.shape.stride(m.size());
+        if (!has_room_for_record(step)) [[unlikely]]
+            return false;
+        if (!m.empty()) {
+            std::memcpy(m_.at(next_.position) + record_header_bytes, m.data(), m.size());
+        }
+        commit_record(record_kind::message, m.size(), step);
+        return true;
     }
     /// Room for a payload of n bytes, which is there: see has_room.
     [[nodiscard]] mutable_bytes loan(std::size_t n) noexcept {
@@ -192,20 +202,7 @@ public:
     }
     /// Seals the record whose payload was lent, and shows it to the reader.
     void commit(record_kind kind, std::size_t n) noexcept {
-        time_ = std::max(clock_.now(), time_);
-        const record_header h{static_cast<std::uint32_t>(n),
-                              0,
-                              next_.position,
-                              next_.sequence,
-                              time_,
-                              next_.sender,
-                              kind,
-                              {}};
-        seal_record(m_.at(next_.position), h, m_.shape.alignment);
-        next_.step_over(h);
-        m_.page->count = h.sequence;
-        // Release: the record comes first. seq_cst: see shm/doorbell.hpp.
-        Atomics::store(m_.page->tail, next_.position, std::memory_order_seq_cst);
+        commit_record(kind, n, m_.shape.stride(n));
     }
     /// All that was committed is durable when this returns 0.
     [[nodiscard]] int sync() noexcept {
@@ -225,8 +222,31 @@ public:
     [[nodiscard]] const expectation& next() const noexcept { return next_; }
 
 private:
-    [[nodiscard]] bool fits(std::size_t n) const noexcept { return released_ >= wanted(n); }
-    void look_at_reader() noexcept {
+    [[nodiscard]] bool fits(std::size_t step) const noexcept {
+        return next_.position + step + reserve_ - released_ <= m_.shape.capacity;
+    }
+    [[nodiscard, gnu::always_inline]] bool has_room_for_record(std::size_t step) noexcept {
+        if (fits(step)) [[likely]]
+            return true;
+        look_at_reader();
+        return fits(step);
+    }
+    [[gnu::always_inline]] void commit_record(record_kind kind, std::size_t n,
+                                              std::size_t step) noexcept {
+        ends_page& page = *m_.page;
+        const auto position = next_.position, sequence = next_.sequence;
+        const auto time = std::max(clock_.now(), time_);
+        const record_header h{
+            static_cast<std::uint32_t>(n), 0, position, sequence, time, next_.sender, kind, {}};
+        seal_record(m_.at(position), h, step);
+        time_ = time;
+        next_.position = position + step;
+        next_.sequence = sequence + 1;
+        page.count = sequence;
+        // Release: the record comes first. seq_cst: see shm/doorbell.hpp.
+        Atomics::store(page.tail, position + step, std::memory_order_seq_cst);
+    }
+    [[gnu::noinline]] void look_at_reader() noexcept {
         // Acquire pairs with the reader's store: it is done with what lies before.
         const auto r = Atomics::load(m_.page->released, std::memory_order_seq_cst);
         if (r <= released_ || r > next_.position || !m_.shape.is_place(r)) return;  // or it lies
@@ -238,6 +258,7 @@ private:
     }
 
     ring_memory m_;
+    std::size_t reserve_ = 0;
     Storage storage_{};
     expectation next_;
     wall_clock clock_;

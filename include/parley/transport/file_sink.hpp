@@ -228,9 +228,9 @@ private:
             last = {static_cast<std::uint32_t>(n),   0,           next.position, next.sequence,
                     std::max(wall.now(), last.time), next.sender, kind,          {}};
             last.time = std::max(last.time, log.last_time());
-            store::seal_record(payload - store::record_header_bytes, last);
-            next.step_over(last);
             in_scratch = store::record_stride(n);
+            store::seal_record(payload - store::record_header_bytes, last, in_scratch);
+            next.step_over(last);
         }
         [[nodiscard]] bool has_pending() const noexcept { return held_bytes + in_scratch > 0; }
         /// A record that was not flushed gives way to the next one.

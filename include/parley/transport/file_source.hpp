@@ -286,7 +286,8 @@ private:
             const auto asleep = std_atomics::load(s.room_asleep, std::memory_order_seq_cst);
             if (asleep == 0) return;
             if (told < std_atomics::load(s.room_wanted, std::memory_order_relaxed)) return;
-            store::ring_for<std_atomics>(s.room_asleep, s.room_bell, bell, ends.sender_bell());
+            store::ring_for<std_atomics>(s.room_asleep, s.room_bell, bell,
+                                         [&] { return ends.sender_bell(); });
         }
         bool give_up(error_code ec, const char* what) {
             failed = why.fail(ec, what + log.where() + ": " + ec.message());

@@ -71,17 +71,16 @@ public:
         return {};
     }
     /// A message as a whole.
-    [[gnu::always_inline]] result<void> send_from(bytes m, time_point until) {
+    [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
         core& c = *core_;
-        if (c.failed || c.loaned || m.size() > c.most || !c.ring.has_room(m.size())) [[unlikely]] {
+        if (c.failed || c.loaned || m.size() > c.most || !c.ring.put(m)) [[unlikely]] {
             if (auto l = try_loan(m.size()); !l) return l.error();
+            (void)c.ring.put(m);
         }
         c.room->show();
-        const auto room = c.ring.loan(m.size());
-        if (!m.empty()) std::memcpy(room.data(), m.data(), m.size());
-        c.ring.commit(store::record_kind::message, m.size());
         c.unsynced = true;
-        return flush(until);
+        c.ring_reader();
+        return c.plan.await == store::level::visible ? result<void>() : c.reach(c.plan.await);
     }
     static constexpr bool straight = true;  ///< also what is small
 
@@ -220,7 +219,9 @@ private:
         }
         void ring_reader() noexcept {
             auto& s = file.page();
-            store::ring_for<std_atomics>(s.data_asleep, s.data_bell, bell, {s.id, -1, 0});
+            store::ring_for<std_atomics>(s.data_asleep, s.data_bell, bell, [&] {
+                return socket_bell::name{s.id, -1, 0};
+            });
         }
         result<void> look_at_file() {
             if (file.is_whole()) return {};
