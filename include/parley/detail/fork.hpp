@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 
+#include <atomic>
 #include <cstdint>
 
 namespace parley {
@@ -32,7 +33,10 @@ public:
         ::pthread_mutex_unlock(&all.mutex);
     }
     /// How often this process was forked or is a fork, so far.
-    [[nodiscard]] static std::uint64_t forks() noexcept { return registry::instance().forks; }
+    [[nodiscard]] static std::uint64_t forks() noexcept {
+        // Another thread may fork at this moment, of which this one learns now or later.
+        return registry::instance().forks.load(std::memory_order_relaxed);
+    }
 
 protected:
     virtual ~fork_sensitive() { unguard(); }
@@ -57,7 +61,7 @@ private:
     struct registry {
         pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
         fork_sensitive* first = nullptr;
-        std::uint64_t forks = 0;
+        std::atomic<std::uint64_t> forks = 0;
 
         static registry& instance() noexcept {
             static registry& one = made();
