@@ -46,6 +46,16 @@ struct memory_options {
     friend bool operator==(const memory_options&, const memory_options&) = default;
 };
 
+/// How a sender copies large messages into shared memory.
+enum class copy : std::uint8_t {
+    plain,  ///< as memcpy does
+    /// Past the caches, from 16 KiB on: several times the rate where the two processors share no
+    /// cache, and what the sender works on stays in its own. Where they share one, and the reader
+    /// keeps up, plain is faster: `parley bench` tells.
+    streaming,
+};
+inline constexpr std::size_t streaming_bytes_min = 16 << 10;
+
 namespace detail {
 
 /// A description of the same file that this process opened itself, so that its locks are its own.

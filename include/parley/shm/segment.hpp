@@ -106,6 +106,7 @@ struct segment {
     bool inherited = false;      // from an owner that died
     message_type type = {};      // of this end
     memory_options memory = {};  // what this end asks of its rings
+    parley::copy copy = parley::copy::plain;
 
     /// Maps the ring of a lane twice, its memory reserved: the other side may be hostile, and
     /// reading a hole of a full file system would be our death.

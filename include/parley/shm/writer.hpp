@@ -338,6 +338,11 @@ struct segment_writer final : fork_sensitive {
     std::uint32_t life_seen = 0;
     lane_writer<Atomics> lane;
     const std::size_t message_bytes_max = seg.shape.message_bytes_max();
+    const bool streaming = seg.copy == copy::streaming;
+    // Longer ones take the way on which there is time to ask how they are copied.
+    const std::size_t short_bytes_max = streaming && message_bytes_max >= streaming_bytes_min
+                                            ? streaming_bytes_min - 1
+                                            : message_bytes_max;
     std::size_t refused = 0;
     std::uint64_t flushes = 0;
     std::uint64_t flushes_asleep = 0;  // what it was when we slept last

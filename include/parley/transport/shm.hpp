@@ -50,8 +50,8 @@ enum class bell_kind : std::uint8_t {
 /// Security: a named segment is as safe as its owner and mode; who may write it may also truncate
 /// it. A memfd is sealed against that.
 struct shm {
-    /// The receiver's options decide; a sender reads them from the segment, except `wait` and
-    /// `memory`.
+    /// The receiver's options decide; a sender reads them from the segment, except `wait`, `memory`
+    /// and `copy`.
     struct options {
         std::size_t capacity_bytes = 4 << 20;  ///< of each lane: a power of two, 4 KiB to 1 GiB
         std::size_t writers_max = 16;          ///< lanes; memory is taken by a lane's first writer
@@ -62,7 +62,8 @@ struct shm {
         /// signal: payload in shared memory, a signal as the doorbell; the ends are of one user and
         /// one PID namespace, and of their threads holds what signals.hpp says.
         bell_kind bell = bell_kind::socket;
-        memory_options memory = {};  ///< each end for itself
+        memory_options memory = {};               ///< each end for itself
+        parley::copy copy = parley::copy::plain;  ///< a sender's, or publisher's into chunks
         /// A receiver goes on where a killed one stopped. Else it begins anew: what that one had
         /// not received is dropped, and its senders see peer_lost.
         bool resume = true;
@@ -212,6 +213,7 @@ result<detail::later<shm, Uri>> shm::from(const Uri& text, diagnostics& why) {
     if (const auto* d = r.option("directory")) at.with.directory = *d;
     r.choice("bell", at.with.bell, {{"socket", bell_kind::socket}, {"signal", bell_kind::signal}});
     detail::read_memory(r, at.with.memory);
+    r.choice("copy", at.with.copy, {{"plain", copy::plain}, {"streaming", copy::streaming}});
     r.choice("resume", at.with.resume, {{"on", true}, {"off", false}});
     r.number("chunks", at.with.chunks, 1, shm_layout::chunks_max);
     if (auto ok = r.finish(); !ok) return ok.error();
@@ -231,6 +233,7 @@ inline uri shm::to_uri() const {
     if (with.directory != usual.directory) w.option("directory", with.directory);
     if (with.bell != usual.bell) w.option("bell", "signal");
     detail::write_memory(w, with.memory);
+    if (with.copy != usual.copy) w.option("copy", "streaming");
     if (!with.resume) w.option("resume", "off");
     if (with.chunks != 0) w.option("chunks", with.chunks);
     return w.done();
@@ -296,6 +299,7 @@ result<detail::later<shm::sink, Request>> shm::try_open_sink(const Request& requ
     const std::string path = fd < 0 ? file().path() : "/proc/self/fd/" + std::to_string(fd);
     detail::segment seg;
     seg.memory = with.memory;
+    seg.copy = with.copy;
     // What lies behind a descriptor is reached through a link of /proc, so links are followed
     // there.
     const int link = fd < 0 ? O_NOFOLLOW : 0;
@@ -349,6 +353,7 @@ result<detail::later<both_ends<shm::sink, shm::source>, Request>> shm::open_both
     detail::segment writing = {
         {}, seg.shape, seg.id, seg.net_namespace, seg.owner_pid, seg.pid_namespace};
     writing.memory = with.memory;
+    writing.copy = with.copy;
     writing.type = request.type;
     if (auto r = detail::reopen(seg.file.get(), writing.file); !r) {
         return why.fail(r.error(), detail::explain("reopening a memfd", errno));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/base/assert.hpp>
+#include <parley/detail/streaming_copy.hpp>
 #include <parley/shm/writer.hpp>
 #include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
@@ -44,7 +45,7 @@ public:
     /// Where a message is copied in anyway, without a loan in between.
     [[gnu::always_inline]] result<void> send_from(bytes m, time_point until) {
         core& c = *core_;
-        if (c.ready_to_write() && m.size() <= c.message_bytes_max && !c.loaned) [[likely]] {
+        if (c.ready_to_write() && m.size() <= c.short_bytes_max && !c.loaned) [[likely]] {
             std::uint64_t asleep = 0;
             if (c.lane.copy_in(m, asleep)) [[likely]] {
                 if (asleep == 0 && (++c.flushes & 7) != 0) [[likely]]
@@ -59,7 +60,7 @@ public:
     /// As many of the messages in `m`, `each` bytes long, as there is room for, published at once.
     result<std::size_t> send_many_from(bytes m, std::size_t each) {
         core& c = *core_;
-        if (c.ready_to_write() && each <= c.message_bytes_max && !c.loaned) {
+        if (c.ready_to_write() && each <= c.short_bytes_max && !c.loaned) {
             std::uint64_t asleep = 0;
             if (const std::size_t n = c.lane.copy_in_many(m, each, asleep); n != 0) {
                 c.reader_asleep = asleep;
@@ -160,7 +161,11 @@ private:
     [[gnu::noinline]] result<void> send_slowly(bytes m, time_point until) {
         auto l = try_loan(m.size());
         if (!l) return l.error();
-        if (!m.empty()) std::memcpy(l->bytes().data(), m.data(), m.size());
+        if (core_->streaming && m.size() >= streaming_bytes_min) {
+            streaming_copy(l->bytes().data(), m);
+        } else if (!m.empty()) {
+            std::memcpy(l->bytes().data(), m.data(), m.size());
+        }
         if (auto r = try_commit(std::move(*l)); !r) return r;
         return flush(until);
     }

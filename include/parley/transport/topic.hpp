@@ -100,6 +100,7 @@ struct topic {
             if (auto r = join_or_create(seg, at.file(), planned, why); !r) return r.error();
             if (seg.rule != planned.rule) return other_rule(seg, why);
             seg.memory = at.with.memory;
+            seg.copy = at.with.copy;
             return end::claim(std::move(seg), at.file().path(), to_uri(), at.plan(), why);
         });
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/base/assert.hpp>
+#include <parley/detail/streaming_copy.hpp>
 #include <parley/shm/publisher.hpp>
 #include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
@@ -166,7 +167,11 @@ private:
             c.give_up();
             return {};
         }
-        if (!m.empty()) Atomics::write(c.chunks.room(), m.data(), m.size());
+        if (c.seg.copy == copy::streaming && m.size() >= streaming_bytes_min) {
+            streaming_copy(c.chunks.room(), m);
+        } else if (!m.empty()) {
+            Atomics::write(c.chunks.room(), m.data(), m.size());
+        }
         return publish_chunk(m.size());
     }
     [[gnu::always_inline]] result<void> publish_chunk(std::size_t n) {

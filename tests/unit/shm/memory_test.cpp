@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -144,4 +145,44 @@ TEST_CASE("shm memory: its options are words of the URI", "[shm]") {
     CHECK(parley::shm::from(at.to_uri(), why).value() == at);
     CHECK(!parley::shm::from(parley::uri("shm://a?locked=maybe"), why));
     CHECK(why.text().find("on, off") != std::string::npos);
+}
+
+TEST_CASE("streaming copy: every byte arrives, and none beside it is touched", "[shm]") {
+    std::vector<std::byte> from(512), to(512);
+    for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(i * 7 + 1);
+    for (std::size_t at = 0; at < 70; ++at) {
+        for (std::size_t n = 0; n < 200; ++n) {
+            std::fill(to.begin(), to.end(), std::byte{});
+            const parley::bytes m(from.data() + n % 9, n);
+            parley::detail::streaming_copy(to.data() + at, m);
+            REQUIRE(std::equal(m.begin(), m.end(), to.begin() + static_cast<std::ptrdiff_t>(at)));
+            REQUIRE(static_cast<std::size_t>(std::count(to.begin(), to.end(), std::byte{})) ==
+                    to.size() - n +
+                        static_cast<std::size_t>(std::count(m.begin(), m.end(), std::byte{})));
+        }
+    }
+}
+
+TEST_CASE("shm: messages that are streamed past the caches come whole, small ones between them",
+          "[shm]") {
+    const parley_test::unique_name name("streaming");
+    const auto at = [&](parley::copy how) {
+        return parley::shm(name.text(), {.capacity_bytes = 1 << 20, .copy = how});
+    };
+    CHECK(at(parley::copy::streaming).to_uri().text().ends_with("&copy=streaming"));
+    parley::diagnostics why;
+    const auto streaming = at(parley::copy::streaming);
+    CHECK(parley::shm::from(streaming.to_uri(), why).value() == streaming);
+    auto in = parley::open_receiver<parley::bytes>(at(parley::copy::plain)).value();
+    auto out = parley::open_sender<parley::bytes>(streaming).value();
+    std::vector<std::byte> text(200'000);
+    for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<std::byte>(i % 251);
+    for (std::size_t round = 0; round < 40; ++round) {
+        for (const std::size_t n : {0U, 1U, 16'383U, 16'384U, 16'385U, 99'999U, 200'000U}) {
+            const parley::bytes m = parley::bytes(text).last(n);
+            out.send(m).value();
+            const auto got = in.borrow().value();
+            REQUIRE(std::equal(got->begin(), got->end(), m.begin(), m.end()));
+        }
+    }
 }
