@@ -24,6 +24,10 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
+static_assert(sizeof(off_t) == 8,
+              "parley: files and locks are addressed by 64 bits: on a 32-bit machine compile with "
+              "-D_FILE_OFFSET_BITS=64");
+
 /// Owns a descriptor, closes it once.
 class unique_fd {
 public:

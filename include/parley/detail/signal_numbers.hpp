@@ -99,10 +99,10 @@ struct signal_packet {
     }
 
 private:
-    static constexpr std::size_t payload_at = 24;
-    static_assert(sizeof(void*) == 8 && sizeof(siginfo_t) == 128);
-    static_assert(offsetof(siginfo_t, si_errno) == 4 && offsetof(siginfo_t, si_pid) == 16 &&
-                  offsetof(siginfo_t, si_uid) == 20 && offsetof(siginfo_t, si_value) == payload_at);
+    static constexpr std::size_t payload_at = offsetof(siginfo_t, si_value);
+    static_assert(sizeof(siginfo_t) == 128 && offsetof(siginfo_t, si_errno) == 4);
+    static_assert(offsetof(siginfo_t, si_uid) == offsetof(siginfo_t, si_pid) + 4 &&
+                  payload_at == offsetof(siginfo_t, si_uid) + 4);
 };
 
 /// Takes the next signal of a set that this thread blocks: lowest number first, and of one number
@@ -126,7 +126,8 @@ private:
 [[nodiscard]] inline bool take_signal_within(signal_mask from, duration longest,
                                              signal_packet& into) noexcept {
     const auto ns = std::chrono::duration_cast<std::chrono::nanoseconds>(longest).count();
-    const timespec patience{ns / 1'000'000'000, ns % 1'000'000'000};
+    const timespec patience{static_cast<time_t>(ns / 1'000'000'000),
+                            static_cast<long>(ns % 1'000'000'000)};
     return take_signal(from, &patience, into);
 }
 inline void drop_signals(signal_mask from) noexcept {

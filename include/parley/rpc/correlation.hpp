@@ -145,9 +145,11 @@ private:
         bool lent = false;
     };
 
-    [[nodiscard]] slot& at(std::uint64_t id) noexcept { return slots_[id & (slots_.size() - 1)]; }
+    [[nodiscard]] slot& at(std::uint64_t id) noexcept {
+        return slots_[static_cast<std::size_t>(id) & (slots_.size() - 1)];
+    }
     [[nodiscard]] const slot& at(std::uint64_t id) const noexcept {
-        return slots_[id & (slots_.size() - 1)];
+        return slots_[static_cast<std::size_t>(id) & (slots_.size() - 1)];
     }
     static void lose(slot& s, error_code ec) noexcept {
         s.is = state::settled;

@@ -195,7 +195,7 @@ public:
         if ((holds_ & bit) != 0) return held::broken;  // it still is ours
         holds_ |= bit;
         Atomics::store(own_->holds, holds_, std::memory_order_seq_cst);
-        payload = {memory_ + note.chunk * chunk_bytes_, note.length};
+        payload = {memory_ + note.chunk * chunk_bytes_, static_cast<std::size_t>(note.length)};
         // Pairs with take_back_oldest().
         const auto now = Atomics::load(page_->generations[note.chunk], std::memory_order_seq_cst);
         if (now == note.generation) return held::whole;

@@ -218,7 +218,7 @@ private:
                               " bytes are not what it says; remove it",
                           why);
         }
-        plan_.capacity = h.capacity;
+        plan_.capacity = static_cast<std::size_t>(h.capacity);
         plan_.keep = h.kept != 0;
         return {};
     }

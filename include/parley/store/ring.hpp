@@ -42,7 +42,8 @@ inline constexpr std::uint32_t ring_layout = 1;
 inline constexpr std::size_t ring_page_bytes = 4096;
 inline constexpr std::size_t ring_offset = 2 * ring_page_bytes;
 inline constexpr std::size_t ring_capacity_min = 4096;
-inline constexpr std::size_t ring_capacity_max = std::size_t{1} << 40;
+// What a process can map twice.
+inline constexpr std::size_t ring_capacity_max = std::size_t{1} << (sizeof(void*) > 4 ? 40 : 30);
 
 struct ring_header {
     std::uint64_t magic;

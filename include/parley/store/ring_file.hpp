@@ -21,7 +21,7 @@ struct mapped_storage {
     int sync(std::uint64_t from, std::uint64_t to) noexcept {
         if (from >= to) return 0;
         const std::size_t first = from & (capacity - 1) & ~(ring_page_bytes - 1);
-        const std::size_t last = static_cast<std::size_t>(to - from) + (from & (capacity - 1));
+        const std::size_t last = static_cast<std::size_t>(to - from + (from & (capacity - 1)));
         return ::msync(ring + first, last - first, MS_SYNC) == 0 ? 0 : errno;
     }
     int sync_page() noexcept { return ::msync(page, ring_page_bytes, MS_SYNC) == 0 ? 0 : errno; }

@@ -44,7 +44,8 @@ public:
 /// Lets a read that sleeps on this socket give up after so long. False if it would not.
 [[nodiscard]] inline bool wakes_within(int fd, duration longest) noexcept {
     const auto us = std::chrono::duration_cast<std::chrono::microseconds>(longest).count();
-    const timeval most{us / 1'000'000, us % 1'000'000};
+    const timeval most{static_cast<time_t>(us / 1'000'000),
+                       static_cast<suseconds_t>(us % 1'000'000)};
     return ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0;
 }
 

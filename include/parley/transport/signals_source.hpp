@@ -326,9 +326,11 @@ private:
                     for (auto& s : seats) {
                         if (s && s->owed) give_credit(*s);
                     }
-                } else if (tag < signal_slots_max && seats[tag] != nullptr) {
-                    seats[tag]->gone = true;
-                    seats[tag]->pidfd.reset();  // and so out of the set
+                } else if (tag < signal_slots_max) {
+                    auto& seat = seats[static_cast<std::size_t>(tag)];
+                    if (seat == nullptr) continue;
+                    seat->gone = true;
+                    seat->pidfd.reset();  // and so out of the set
                 }
             }
             return news;
@@ -347,7 +349,7 @@ private:
             if (in_order && at.post) {  // see signal_writer::enter: first the lock, then the slots
                 remove_name(at.path, at.post.get());
                 unlock(at.post.get(), 0);
-                tell_all_gone(at.post.get(), notice.writers_max);
+                tell_all_gone(at.post.get(), static_cast<std::size_t>(notice.writers_max));
             }
             ready.reset();
             clock.reset();

@@ -226,7 +226,8 @@ public:
     }
     void set(duration in) noexcept {
         itimerspec t{};
-        t.it_value.tv_nsec = std::chrono::duration_cast<std::chrono::nanoseconds>(in).count();
+        t.it_value.tv_nsec =
+            static_cast<long>(std::chrono::duration_cast<std::chrono::nanoseconds>(in).count());
         ::timerfd_settime(timer_.get(), 0, &t, nullptr);
         running_ = true;
     }

@@ -52,7 +52,7 @@ public:
     }
 
     int send(std::byte* at, std::size_t n, std::uint32_t type, bool may_block) noexcept {
-        const long first = type;
+        const auto first = static_cast<long>(type);
         std::memcpy(at - prefix_bytes, &first, sizeof first);
         const int flags = may_block ? 0 : IPC_NOWAIT;
         if (retried([&] { return ::msgsnd(id_, at - prefix_bytes, n, flags); }) == 0) {
