@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// TLS, for programs that link parley::tls: the address, and the list of transports with it.
+// What programs have that link parley::tls: TLS, the list of transports with it, and frames that
+// are authenticated.
 #pragma once
 
+#include <parley/tls_authenticated.hpp>
 #include <parley/transport/all_list.hpp>
 #include <parley/transport/tls.hpp>
 

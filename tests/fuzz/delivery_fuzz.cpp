@@ -58,7 +58,7 @@ void run(const Policies& policies, steps all) {
         while (const auto m = in.next()) PARLEY_ASSERT(m->size() <= 1000);
     };
     for (unsigned what = 0; all.next(what, body);) {
-        if (what % 8 >= 4 && body.size() >= 4) delivery::seal(body);
+        if (what % 8 >= 4 && body.size() >= 4) checksum::sealing({}, true).seal(body);
         switch (what % 4) {
             case 0:
                 body.resize(std::min(body.size(), out.message_bytes_max()));

@@ -17,10 +17,9 @@ inline namespace v1 {
 /// of the others; it is no protection from somebody who means to.
 struct checksum {
     static constexpr delivery::terms terms{delivery::role::integrity, {}, {.intact = true}};
+    class sealing;
     friend bool operator==(const checksum&, const checksum&) = default;
 };
-
-namespace delivery {
 
 //   byte    0          4
 //           +----------+-------------- - -
@@ -28,21 +27,27 @@ namespace delivery {
 //           | u32      |
 //           +----------+-------------- - -
 
-/// Puts the sum of what follows it at the front of a frame.
-inline void seal(mutable_bytes frame) noexcept {
-    boost::crc_32_type sum;
-    sum.process_bytes(frame.data() + 4, frame.size() - 4);
-    store_le(frame.data(), static_cast<std::uint32_t>(sum.checksum()));
-}
-/// What a frame is of, if its sum says that it is whole.
-[[nodiscard]] inline std::optional<bytes> unseal(bytes frame) noexcept {
-    if (frame.size() < 4) return std::nullopt;
-    boost::crc_32_type sum;
-    sum.process_bytes(frame.data() + 4, frame.size() - 4);
-    if (load_le<std::uint32_t>(frame.data()) != sum.checksum()) return std::nullopt;
-    return frame.subspan(4);
-}
+/// How frames are sealed: see delivery.hpp.
+class checksum::sealing {
+public:
+    static constexpr delivery::field header{"crc u32", 4};
+    static constexpr bool if_intact = false;
 
-}  // namespace delivery
+    sealing(const checksum&, bool) noexcept {}
+    void seal(mutable_bytes frame) const noexcept { store_le(frame.data(), sum_of(frame)); }
+    [[nodiscard]] std::optional<bytes> unseal(bytes frame) const noexcept {
+        if (frame.size() < header.bytes) return std::nullopt;
+        if (load_le<std::uint32_t>(frame.data()) != sum_of(frame)) return std::nullopt;
+        return frame.subspan(header.bytes);
+    }
+
+private:
+    [[nodiscard]] static std::uint32_t sum_of(bytes frame) noexcept {
+        boost::crc_32_type sum;
+        sum.process_bytes(frame.data() + header.bytes, frame.size() - header.bytes);
+        return static_cast<std::uint32_t>(sum.checksum());
+    }
+};
+
 }  // namespace v1
 }  // namespace parley

@@ -11,8 +11,13 @@
 //      batched                       several messages or parts in one     batched.hpp
 //      at_most_once, at_least_once,  numbers, acknowledgement, resend     numbered_out.hpp,
 //      exactly_once, unordered                                            numbered_in.hpp
-//      checksum                      a CRC over all of it                 checksum.hpp
+//      checksum, authenticated       a seal over all of it                checksum.hpp
 //   transmit(room)                                               one message of the transport
+//
+// What seals frames (role::integrity) has a class `sealing`, made of the policy and of whether this
+// is the sending side: seal(frame) fills the `header` in front of a frame, unseal(frame) gives what
+// is behind it if it is as it was sealed on the other side. `if_intact`: also where the transport
+// damages nothing.
 //
 // Both sides of a stack (machine.hpp) are copyable values that decide and do nothing else. There is
 // no clock, thread, descriptor or random number in them: time comes in as a number, frames come in
@@ -75,6 +80,14 @@ struct facts {
 /// What a policy is for; a stack has at most one for each.
 enum class role : std::uint8_t { admission, expiry, order, parts, batch, guarantee, integrity };
 
+/// A field of a header.
+struct field {
+    std::string_view name;
+    std::size_t bytes = 0;
+
+    friend bool operator==(const field&, const field&) = default;
+};
+
 /// What a policy says of itself.
 struct terms {
     role at;
@@ -108,10 +121,24 @@ concept policy = std::regular<P> && requires {
     delivery::terms_of(std::type_identity<P>{});
 };
 
+/// The policy of these that plays a role, or void.
+template <role R, class... Ps>
+struct player {
+    using type = void;
+};
+template <role R, class P, class... Ps>
+struct player<R, P, Ps...> {
+    using type = std::conditional_t<terms_of(std::type_identity<P>{}).at == R, P,
+                                    typename player<R, Ps...>::type>;
+};
+
 /// Policies that hold together.
 template <policy... Ps>
 struct stack {
     std::tuple<Ps...> all;
+
+    template <role R>
+    using playing = typename player<R, Ps...>::type;
 
     template <class P>
     static constexpr bool has = (std::same_as<P, Ps> || ...);
@@ -269,14 +296,6 @@ struct counters {
     std::uint64_t duplicates = 0;    ///< frames that came again, or too late
     std::uint64_t lost = 0;          ///< frames that never came
     std::uint64_t corrupt = 0;       ///< frames, or parts of them, that were refused
-};
-
-/// A field of a header.
-struct field {
-    std::string_view name;
-    std::size_t bytes = 0;
-
-    friend bool operator==(const field&, const field&) = default;
 };
 
 }  // namespace delivery

@@ -74,6 +74,27 @@ template <class Stack, facts Way>
 
 }  // namespace detail
 
+/// The seal of a plan, if it has one.
+template <class Plan, bool Sealed>
+struct seal_of {
+    static constexpr std::size_t bytes = 0;
+    template <class Stack>
+    seal_of(const Stack&, bool) noexcept {}
+    template <class Add>
+    static constexpr void fields(Add&&) {}
+};
+template <class Plan>
+struct seal_of<Plan, true> : Plan::sealer::sealing {
+    static constexpr std::size_t bytes = Plan::sealer::sealing::header.bytes;
+    template <class Stack>
+    seal_of(const Stack& s, bool sends)
+        : Plan::sealer::sealing(s.template get<typename Plan::sealer>(), sends) {}
+    template <class Add>
+    static constexpr void fields(Add&& add) {
+        add(Plan::sealer::sealing::header);
+    }
+};
+
 /// The sending side of a stack over a way; see delivery.hpp.
 ///
 ///     auto out = delivery::sending<Stack, way>(at_least_once{} | checksum{}, sender, 1400);
@@ -86,7 +107,8 @@ class sending {
     static_assert(legal<Stack, Way>());
     using todo = plan<Stack, Way>;
     using inside = decltype(detail::make_out<Stack, Way>(std::declval<Stack>(), 0));
-    static constexpr std::size_t seal_bytes = todo::sealed ? 4 : 0;
+    using sealing_type = seal_of<todo, todo::sealed>;
+    static constexpr std::size_t seal_bytes = sealing_type::bytes;
 
 public:
     /// What the policies put in front of a message, in one frame of its own.
@@ -94,6 +116,7 @@ public:
 
     sending(const Stack& s, std::uint64_t sender, std::size_t frame_bytes_max)
         : inside_(detail::make_out<Stack, Way>(s, sender)),
+          seal_(s, true),
           frame_bytes_max_(frame_bytes_max),
           message_bytes_max_(frame_bytes_max - std::min(frame_bytes_max, header_bytes)) {
         if constexpr (todo::in_parts) {
@@ -113,12 +136,12 @@ public:
     }
     std::size_t transmit(mutable_bytes room, time_point now) {
         const std::size_t n = seal_bytes + inside_.pull(room.subspan(seal_bytes), now);
-        if constexpr (todo::sealed) seal(room.first(n));
+        if constexpr (todo::sealed) seal_.seal(room.first(n));
         return n;
     }
     void on_frame(bytes f, time_point now) {
         if constexpr (todo::sealed) {
-            const auto whole = unseal(f);
+            const auto whole = seal_.unseal(f);
             if (!whole) return void(++corrupt_);
             f = *whole;
         }
@@ -155,13 +178,13 @@ public:
 
     template <class Add>
     static constexpr void fields(Add&& add) {
-        if constexpr (todo::sealed) add(field{"crc u32", 4});
+        sealing_type::fields(add);
         inside::fields(add);
     }
     template <class Add>
     static constexpr void fields_back(Add&& add) {
         if constexpr (todo::acknowledges) {
-            if constexpr (todo::sealed) add(field{"crc u32", 4});
+            sealing_type::fields(add);
             inside::fields_back(add);
         }
     }
@@ -186,6 +209,7 @@ private:
     }
 
     inside inside_;
+    [[no_unique_address]] sealing_type seal_;
     std::size_t frame_bytes_max_, message_bytes_max_;
     std::uint64_t corrupt_ = 0;
 };
@@ -200,14 +224,15 @@ class receiving {
     static_assert(legal<Stack, Way>());
     using todo = plan<Stack, Way>;
     using inside = decltype(detail::make_in<Stack, Way>(std::declval<Stack>()));
-    static constexpr std::size_t seal_bytes = todo::sealed ? 4 : 0;
+    using sealing_type = seal_of<todo, todo::sealed>;
+    static constexpr std::size_t seal_bytes = sealing_type::bytes;
 
 public:
-    explicit receiving(const Stack& s) : inside_(detail::make_in<Stack, Way>(s)) {}
+    explicit receiving(const Stack& s) : inside_(detail::make_in<Stack, Way>(s)), seal_(s, false) {}
 
     void on_frame(bytes f) {
         if constexpr (todo::sealed) {
-            const auto whole = unseal(f);
+            const auto whole = seal_.unseal(f);
             if (!whole) return void(++corrupt_);
             f = *whole;
         }
@@ -226,7 +251,7 @@ public:
     std::size_t transmit([[maybe_unused]] mutable_bytes room) noexcept {
         if constexpr (todo::acknowledges) {
             bottom().acknowledge(room.subspan(seal_bytes));
-            if constexpr (todo::sealed) seal(room.first(back_bytes));
+            if constexpr (todo::sealed) seal_.seal(room.first(back_bytes));
             return back_bytes;
         } else {
             return 0;
@@ -270,6 +295,7 @@ private:
     [[nodiscard]] const auto& bottom() const noexcept { return inside_.bottom(); }
 
     inside inside_;
+    [[no_unique_address]] sealing_type seal_;
     std::uint64_t corrupt_ = 0;
 };
 

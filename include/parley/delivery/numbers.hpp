@@ -82,7 +82,14 @@ struct plan {
         : Stack::template has<at_least_once>                              ? guarantee::at_least_once
         : Stack::template has<at_most_once> && !(Way.once && Way.ordered) ? guarantee::at_most_once
                                                                           : guarantee::none;
-    static constexpr bool sealed = Stack::template has<v1::checksum> && !Way.intact;
+    using sealer = typename Stack::template playing<role::integrity>;
+    static constexpr bool sealed = [] {
+        if constexpr (std::is_void_v<sealer>) {
+            return false;
+        } else {
+            return !Way.intact || sealer::sealing::if_intact;
+        }
+    }();
     static constexpr bool batches = Stack::template has<v1::batched>;
     static constexpr bool in_parts = Stack::template has<v1::fragmented>;
     static constexpr bool in_order = !Stack::template has<unordered>;

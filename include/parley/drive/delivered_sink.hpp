@@ -36,6 +36,7 @@ public:
     [[nodiscard]] static result<delivered_sink> open(const Address& at, const Stack& how,
                                                      const open_request& request) {
         auto c = std::make_unique<core>(at, how, request.type);
+        if (auto r = c->road.check_policies(*request.why); !r) return r.error();
         auto end = c->road.open_out(request.until, *request.why);
         if (!end) return end.error();
         c->below = way::sink_of(*end).limits();

@@ -278,6 +278,7 @@ public:
     [[nodiscard]] static result<delivered_source> open(const Address& at, const Stack& how,
                                                        const open_request& request) {
         auto road = std::make_unique<way>(at, how, request.type);
+        if (auto r = road->check_policies(*request.why); !r) return r.error();
         auto end = road->open_in(request.until, *request.why);
         if (!end) return end.error();
         return delivered_source(

@@ -111,6 +111,17 @@ public:
                                                        std::size_t frame_bytes_max) {
         return sending(how, 0, frame_bytes_max).message_bytes_max();
     }
+    /// What a policy says against its own options.
+    [[nodiscard]] result<void> check_policies(diagnostics& why) const {
+        using sealer = typename Stack::template playing<delivery::role::integrity>;
+        if constexpr (requires(const sealer& s) { s.wrong(); }) {
+            const std::string_view wrong = how_.template get<sealer>().wrong();
+            if (!wrong.empty()) {
+                return why.fail(errc::invalid_argument, std::string(wrong));
+            }
+        }
+        return {};
+    }
     [[nodiscard]] result<out_end> open_out(time_point until, diagnostics& why) const {
         if constexpr (links) {
             return at_.open_link({forth, back, until, &why});
