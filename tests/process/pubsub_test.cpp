@@ -161,7 +161,7 @@ void kill_publishers(Rule rule, int rounds, std::size_t chunks) {
 TEST_CASE("pubsub kill -9: a publisher's successor goes on in its ring, and the count is exact") {
     watchdog dog("pubsub: killed publishers", 600s);
     const int rounds = campaign() ? 2000 : 60;
-    const std::size_t chunks = GENERATE(0, 16);
+    const auto chunks = GENERATE(std::size_t{0}, std::size_t{16});
     SECTION("block") { kill_publishers(when_full::block{}, rounds, chunks); }
     SECTION("drop_newest") { kill_publishers(when_full::drop_newest{}, rounds, chunks); }
     SECTION("drop_oldest") { kill_publishers(when_full::drop_oldest{}, rounds, chunks); }
@@ -171,7 +171,7 @@ TEST_CASE("pubsub kill -9: dead subscribers hold nobody up and leave their place
     watchdog dog("pubsub: killed subscribers", 600s);
     const unique_name name("topic");
     const int rounds = campaign() ? 3000 : 100;
-    const std::size_t chunks = GENERATE(0, 32);
+    const auto chunks = GENERATE(std::size_t{0}, std::size_t{32});
     parley::random r(22);
     auto out = open_publisher<note>(tiny(name, chunks), when_full::block{}).value();
     survivor in{open_subscriber<note>(tiny(name, chunks)).value()};
@@ -220,7 +220,7 @@ TEST_CASE("pubsub kill -9: any who come and go are killed; the next find nothing
     watchdog dog("pubsub: killed while coming and going", 600s);
     const unique_name name("topic");
     const int rounds = campaign() ? 3000 : 100;
-    const std::size_t chunks = GENERATE(0, 32);
+    const auto chunks = GENERATE(std::size_t{0}, std::size_t{32});
     parley::random r(23);
     for (int round = 0; round < rounds; ++round) {
         std::vector<child> all;
