@@ -112,8 +112,8 @@ private:
 /// It gets what is published after it was opened. `borrow` looks at the message in the ring under
 /// block and drop_newest, and holds its publisher up meanwhile; under the other rules at a copy,
 /// one at a time. In chunks it looks at the message itself by every rule, at as many as there are
-/// chunks, and holds nobody up before all are held. A publisher that means harm may still write
-/// there.
+/// chunks, and holds nobody up before all are held. What is written there is its publisher's word:
+/// one that means harm may still change it, and a subscriber that does may hold all chunks.
 ///
 /// Thread safety: distinct subscribers are independent; one is used by one thread at a time.
 ///
