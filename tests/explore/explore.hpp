@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Worlds that are explored, and the mutants of the code in them. A program lists its worlds and
-// calls explore_all: `PROGRAM` explores them, `PROGRAM mutants SOURCES LIST EVERY` makes each edit
-// of the operations in files whose path has SOURCES in it, and wants a world that catches it.
+// calls explore_all: `PROGRAM` explores them, `PROGRAM mutants SOURCES LIST EVERY` also makes each
+// edit of the operations in files whose path has SOURCES in it, and wants a world that catches it.
 #pragma once
 
 #include <parley/testing/explorer.hpp>
@@ -61,22 +61,28 @@ private:
     int explore() {
         bool failed = false;
         for (const auto& w : worlds_) {
-            if (w.long_run && !campaign_) continue;
-            const auto start = std::chrono::steady_clock::now();
             explorer e(w.plan);
-            const auto kept = w.put_into(e);
-            const auto seen = e.run();
-            const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-            std::printf("%-44s %9llu states %9llu executions %7.2f s\n", w.name,
-                        static_cast<unsigned long long>(seen.states),
-                        static_cast<unsigned long long>(seen.executions), took.count());
-            std::fflush(stdout);
-            if (seen.wrong.empty()) continue;
-            failed = true;
-            std::printf("%s: %s\nschedule %s\n%s", w.name, seen.wrong.c_str(),
-                        seen.schedule.c_str(), seen.trace.c_str());
+            const auto kept = put_into(e, w);
+            if (kept && !holds(e, w)) failed = true;
         }
         return failed ? 1 : 0;
+    }
+    /// Null: it is left to campaigns.
+    std::shared_ptr<void> put_into(explorer& e, const world_to_explore& w) const {
+        return w.long_run && !campaign_ ? nullptr : w.put_into(e);
+    }
+    static bool holds(explorer& e, const world_to_explore& w) {
+        const auto start = std::chrono::steady_clock::now();
+        const auto seen = e.run();
+        const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+        std::printf("%-44s %9llu states %9llu executions %7.2f s\n", w.name,
+                    static_cast<unsigned long long>(seen.states),
+                    static_cast<unsigned long long>(seen.executions), took.count());
+        std::fflush(stdout);
+        if (seen.wrong.empty()) return true;
+        std::printf("%s: %s\nschedule %s\n%s", w.name, seen.wrong.c_str(), seen.schedule.c_str(),
+                    seen.trace.c_str());
+        return false;
     }
 
     // --- mutants ---------------------------------------------------------------------------
@@ -96,7 +102,7 @@ private:
         auto known = read_list(list);
         std::size_t number = 0, tried = 0, caught = 0;
         bool failed = false;
-        for (const auto& c : all_mutants(sources)) {
+        for (const auto& c : all_mutants(sources, failed)) {
             const mutant& m = c.edit;
             const std::string line = line_of(m), edit = words_of(m);
             const std::string name = std::string(m.of.file.substr(m.of.file.rfind('/') + 1)) + ':' +
@@ -122,13 +128,14 @@ private:
         std::printf("%zu of %zu mutants were tried, %zu caught\n", tried, number, caught);
         return failed || tried == 0 ? 1 : 0;
     }
-    std::vector<candidate> all_mutants(const std::string& sources) {
+    /// Explores all worlds as they are, which is a test too, to find the operations in them.
+    std::vector<candidate> all_mutants(const std::string& sources, bool& failed) {
         std::vector<candidate> all;
         for (const auto& w : worlds_) {
-            if (w.long_run && !campaign_) continue;
             explorer e(w.plan);
-            const auto kept = w.put_into(e);
-            (void)e.run();
+            const auto kept = put_into(e, w);
+            if (!kept) continue;
+            if (!holds(e, w)) failed = true;
             for (const auto& m : e.mutants(sources)) {
                 auto known = std::find_if(all.begin(), all.end(),
                                           [&](const auto& o) { return o.edit == m; });

@@ -112,12 +112,14 @@ public:
         return sending(how, 0, frame_bytes_max).message_bytes_max();
     }
     /// What a policy says against its own options.
-    [[nodiscard]] result<void> check_policies(diagnostics& why) const {
-        using sealer = typename Stack::template playing<delivery::role::integrity>;
-        if constexpr (requires(const sealer& s) { s.wrong(); }) {
-            const std::string_view wrong = how_.template get<sealer>().wrong();
-            if (!wrong.empty()) {
-                return why.fail(errc::invalid_argument, std::string(wrong));
+    [[nodiscard]] result<void> check_policies([[maybe_unused]] diagnostics& why) const {
+        if constexpr (Stack::template plays<delivery::role::integrity>) {
+            const auto seal =
+                how_.template get<typename Stack::template playing<delivery::role::integrity>>();
+            if constexpr (requires { seal.wrong(); }) {
+                if (!seal.wrong().empty()) {
+                    return why.fail(errc::invalid_argument, std::string(seal.wrong()));
+                }
             }
         }
         return {};
