@@ -66,7 +66,7 @@ public:
     /// The next message, if it is as long and nothing else is to be looked at.
     [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into, time_point) {
         core& c = *core_;
-        const bool usual = c.typed && !c.borrowed && c.looks % 64 != 0;
+        const bool usual = c.usable && !c.borrowed && c.looks % 64 != 0;
         return usual && c.take_into(into) ? placement::placed : placement::not_placed;
     }
     static constexpr bool straight = true;  ///< also what is small
@@ -148,8 +148,8 @@ private:
         }
         result<void> learn_type(diagnostics& words) {
             const auto fingerprint = file.header().fingerprint;
-            typed = fingerprint != 0 || type.fingerprint == 0;
-            if (fingerprint == 0 || accepts(type, fingerprint)) return {};
+            usable = type.fingerprint == 0 || type.fingerprint == fingerprint;
+            if (fingerprint == 0 || usable) return {};
             return words.fail(errc::incompatible,
                               path + ": " + type_mismatch(type.description, file.type_text()));
         }
@@ -230,7 +230,7 @@ private:
                         "good one)");
                 return false;
             }
-            if (typed) return true;
+            if (usable) return true;
             if (auto r = learn_type(why); !r) failed = r.error();
             return !failed;
         }
@@ -238,7 +238,7 @@ private:
         bool file_is_whole() {
             if (++looks % 64 != 1 || file.is_whole()) return true;
             failed = why.fail(errc::corrupt, path + " was truncated while it was open");
-            typed = false;
+            usable = false;
             return false;
         }
         [[gnu::always_inline]] void release() noexcept {
@@ -260,7 +260,7 @@ private:
             bell.reset();
             file.leave();
             failed = errc::closed;
-            typed = false;
+            usable = false;
         }
 
         std::string path;
@@ -278,7 +278,7 @@ private:
         error_code verdict, failed;
         bool end_due = false;
         bool borrowed = false;
-        bool typed = true;  // what type the ring is of is known, and nothing failed
+        bool usable = true;  // the ring is known to be of our type, and nothing failed
     };
 
     explicit mmap_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}

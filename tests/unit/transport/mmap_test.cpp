@@ -126,6 +126,21 @@ TEST_CASE("mmap: a ring of another type, capacity or alignment is refused in wor
     CHECK(open_receiver<float>(open, expired, &why).error() == errc::incompatible);
 }
 
+TEST_CASE("mmap: a receiver that came before its ring had a type takes no other one, ever") {
+    const temporary_directory dir;
+    const ring at(dir / "ring");
+    diagnostics why;
+    at.open_source({parley::any_type, expired, &why}).value().close(expired).value();
+    auto in = open_receiver<int>(at).value();  // the ring says of no type yet
+    auto out = open_sender<float>(at).value();
+    for (const float f : {1.F, 2.F, 3.F}) out.send(f).value();
+    for (int i = 0; i < 3; ++i) CHECK(in.try_receive().error() == errc::incompatible);
+    int into = 0;
+    CHECK(in.receive(into, expired).error() == errc::incompatible);
+    in.close().value();
+    CHECK(in.receive(into, expired).error() == errc::closed);
+}
+
 TEST_CASE("mmap: a flipped bit is told with its place, and what is before it is read") {
     const temporary_directory dir;
     const ring at(dir / "ring");
