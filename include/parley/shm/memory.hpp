@@ -49,9 +49,9 @@ struct memory_options {
 /// How a sender copies large messages into shared memory.
 enum class copy : std::uint8_t {
     plain,  ///< as memcpy does
-    /// Past the caches, from 16 KiB on: several times the rate where the two processors share no
-    /// cache, and what the sender works on stays in its own. Where they share one, and the reader
-    /// keeps up, plain is faster: `parley bench` tells.
+    /// Past the caches, from 16 KiB on: for processors that share none, for readers that come late,
+    /// and where what the sender works on is to stay in its own. It costs where the reader finds
+    /// plain copies in a cache: `parley bench` tells what it is on a machine.
     streaming,
 };
 inline constexpr std::size_t streaming_bytes_min = 16 << 10;
