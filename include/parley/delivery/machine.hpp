@@ -248,7 +248,7 @@ public:
         }
         return 0;
     }
-    std::size_t transmit([[maybe_unused]] mutable_bytes room) noexcept {
+    std::size_t transmit([[maybe_unused]] mutable_bytes room) {
         if constexpr (todo::acknowledges) {
             bottom().acknowledge(room.subspan(seal_bytes));
             if constexpr (todo::sealed) seal_.seal(room.first(back_bytes));

@@ -3,6 +3,7 @@
 #include <parley/delivery/drawing.hpp>
 #include <parley/delivery/machine.hpp>
 #include <parley/tls.hpp>
+#include <parley/transport/duplex_pair.hpp>
 #include <parley/transport/udp.hpp>
 #include <parley/transport/uds.hpp>
 
@@ -121,6 +122,28 @@ TEST_CASE("authenticated: it is drawn, written over what is intact too, and take
     CHECK(delivery::check<two>(line) == delivery::fault::same_purpose);
     CHECK(delivery::check<decltype(exactly_once{} | authenticated{})>(wild) ==
           delivery::fault::none);
+}
+
+TEST_CASE("authenticated: what is acknowledged over two ways of udp is so under the key only") {
+    watchdog dog("authenticated: two ways");
+    const reserved_port there(AF_INET, SOCK_DGRAM), back(AF_INET, SOCK_DGRAM);
+    const reserved_port elsewhere(AF_INET, SOCK_DGRAM);
+    const exactly_once once{.resend_after = 20ms};
+    const auto to = [&](const reserved_port& answers) {
+        return parley::duplex{parley::udp(there.text()), parley::udp(answers.text())};
+    };
+    auto in = parley::open_receiver<std::uint64_t>(to(back), once | authenticated{key}).value();
+    auto out = parley::open_sender<std::uint64_t>(to(back), once | authenticated{key}).value();
+    auto foe = parley::open_sender<std::uint64_t>(to(elsewhere),
+                                                  once | authenticated{std::string(32, '?')})
+                   .value();
+    for (std::uint64_t i = 0; i < 100; ++i) {
+        (void)foe.try_send(1'000'000 + i);
+        out.send(i, 10s).value();
+        REQUIRE(in.receive(10s).value() == i);
+    }
+    CHECK(in.receive(20ms).error() == errc::timed_out);  // and the last one is acknowledged
+    CHECK(out.close(10s));
 }
 
 TEST_CASE("authenticated: over udp a stranger's datagrams change nothing") {
