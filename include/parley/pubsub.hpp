@@ -35,8 +35,9 @@ inline namespace v1 {
 /// and every subscriber's borrow is that same chunk, which stays whole for as long as one of them
 /// lives: nobody copies, a mebibyte is handed over at the price of 24 bytes, and whoever looks long
 /// at one frame keeps nobody from the next. What is full then are the chunks, not the ring:
-/// drop_oldest and latest_only take the oldest one back that nobody holds, and wait, as block does,
-/// only while subscribers hold them all: let there be some more than subscribers hold together.
+/// drop_oldest and latest_only take the oldest back that nobody holds (of 16 chunks and more an
+/// eighth at once), and wait, as block does, only while subscribers hold them all: let there be
+/// some more than subscribers hold together.
 ///
 /// Several publishers have a ring each. Whoever comes first makes the segment, and its options
 /// hold; the last one of all publishers and subscribers removes it. Start order does not matter.

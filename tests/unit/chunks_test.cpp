@@ -8,6 +8,9 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -224,11 +227,58 @@ TEST_CASE("chunks: bytes of any length up to a chunk; what does not fit is refus
     const shm too_many(others.text(), {.chunks = 65});
     CHECK(open_publisher<int>(too_many, when_full::block{}, 0ms, &why).error() ==
           errc::invalid_argument);
+    CHECK_THAT(why.text(), contains("chunks=65: a publisher has 1 to 64"));
     CHECK(open_publisher<int>(parley::uri("shm://x?chunks=65"), when_full::block{}, 0ms, &why)
               .error() == errc::invalid_argument);
     CHECK(parley::open_receiver<int>(many, 0ms, &why).error() == errc::invalid_argument);
     CHECK_THAT(why.text(), contains("only topics have chunks"));
     CHECK(leftovers(others.text()).empty());
+}
+
+TEST_CASE("chunks: a publisher that writes nonsense into its notes is dropped, and no more") {
+    namespace layout = parley::shm_layout;
+    const unique_name name("chunks");
+    const auto at = four(name);
+    const layout::shape shape{at.with.writers_max, at.with.capacity_bytes, 8,
+                              layout::segment_kind::topic, at.with.chunks};
+    const auto spoil = [&](const layout::chunk_note& note, std::uint64_t lost = 0) {
+        auto liar = open_publisher<frame>(at, when_full::block{}).value();
+        auto good = open_publisher<frame>(at, when_full::block{}).value();
+        auto in = open_subscriber<frame>(at).value();
+        publish(liar, 1).value();
+        const parley::detail::unique_fd segment(
+            ::open(("/dev/shm/parley." + name.text()).c_str(), O_RDWR | O_CLOEXEC));
+        const auto place = shape.ring_offset(0) + shape.rings().first() + 8;
+        REQUIRE(::pwrite(segment.get(), &note, sizeof note, static_cast<off_t>(place)) ==
+                static_cast<ssize_t>(sizeof note));
+        if (lost == 0) {
+            CHECK(in.receive(10s).error() == errc::corrupt);
+            CHECK_THAT(in.why().text(), contains("wrote no message"));
+        }
+        publish(good, 2).value();
+        CHECK(in.borrow(10s).value()->is(2));
+        CHECK(in.try_receive().error() == errc::would_block);
+        CHECK(in.lost() == lost);
+    };
+    spoil({.chunk = 4, .generation = 0, .length = sizeof(frame)});
+    spoil({.chunk = ~std::uint64_t{0}, .generation = 0, .length = sizeof(frame)});
+    spoil({.chunk = 0, .generation = 0, .length = 8193});
+    spoil({.chunk = 0, .generation = 0, .length = ~std::uint64_t{0}});
+    spoil({.chunk = 0, .generation = 7, .length = sizeof(frame)}, 1);  // of a message that is gone
+}
+
+TEST_CASE("chunks: what is copied in past the caches is whole") {
+    const unique_name name("chunks");
+    shm at(name.text(), {.capacity_bytes = 1 << 20, .chunks = 4});
+    at.with.copy = parley::copy::streaming;
+    auto out = open_publisher<std::string>(at, when_full::drop_oldest{}).value();
+    auto in = open_subscriber<std::string>(at).value();
+    for (const std::size_t n : {16'383U, 16'384U, 100'001U, 262'144U}) {
+        std::string text(n, ' ');
+        for (std::size_t i = 0; i < n; ++i) text[i] = static_cast<char>('a' + i % 23);
+        out.publish(text).value();
+        CHECK(in.receive().value() == text);
+    }
 }
 
 TEST_CASE("chunks: what a killed subscriber held is taken back") {

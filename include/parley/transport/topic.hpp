@@ -86,13 +86,18 @@ struct topic {
         }
         planned.shape.kind = shm_layout::segment_kind::topic;
         planned.shape.chunks = at.with.chunks;
+        if (at.with.chunks > shm_layout::chunks_max) {
+            return why.fail(errc::invalid_argument, "chunks=" + std::to_string(at.with.chunks) +
+                                                        ": a publisher has 1 to " +
+                                                        std::to_string(shm_layout::chunks_max));
+        }
         planned.rule = static_cast<std::uint32_t>(rule);
         if (!planned.shape.sane() || topic_bytes_max(planned.shape, overwrites(rule)) == 0) {
             return why.fail(errc::invalid_argument,
                             "capacity_bytes=" + std::to_string(at.with.capacity_bytes) +
                                 " is too little for messages aligned to " +
                                 std::to_string(planned.shape.alignment) + " bytes" +
-                                (at.with.chunks == 0 ? "" : ", or for so many ?chunks=…"));
+                                (at.with.chunks == 0 ? "" : ", in so many ?chunks=…"));
         }
         using end = later<sink, Request>;
         return opened_by_and_by(request, [&]() -> result<end> {
