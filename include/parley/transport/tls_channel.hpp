@@ -37,6 +37,7 @@ public:
         BIO_set_init(bio, 1);
         SSL_set_bio(c.ssl.get(), bio, bio);
         SSL_set_app_data(c.ssl.get(), &c);
+        SSL_set_info_callback(c.ssl.get(), &tls_channel::hear);
         if (context.verifies()) {
             SSL_set_verify(c.ssl.get(), SSL_get_verify_mode(c.ssl.get()), &tls_channel::judge);
         }
@@ -111,8 +112,10 @@ private:
         int number = 0;  // errno of the last call that failed for good
         pid_t owner = ::getpid();
         short awaits = POLLOUT;
+        short blocked = 0;         // what the socket was not ready for in this call
         int flags = MSG_DONTWAIT;  // of what reads
         bool at_end = false;
+        bool goodbye = false;   // the other side said it
         bool ready = false;     // the handshake is done
         bool protocol = false;  // one is to be agreed upon
     };
@@ -140,13 +143,13 @@ private:
     ssize_t work(Call call, const std::size_t& done) noexcept {
         core& c = *core_;
         if (c.failed != errc{}) return errno = ECONNRESET, -1;
-        if (ERR_peek_error() != 0) ERR_clear_error();  // to clear nothing takes long
+        c.blocked = 0;
         if (!c.ready) {
-            if (const int r = SSL_do_handshake(c.ssl.get()); r != 1) return stopped(r);
+            if (const int r = SSL_do_handshake(c.ssl.get()); r != 1) return stopped();
             if (!agreed()) return -1;
             c.ready = true;
         }
-        if (const int r = call(c.ssl.get()); r != 1) return stopped(r);
+        if (const int r = call(c.ssl.get()); r != 1) return stopped();
         c.awaits = POLLOUT;
         return static_cast<ssize_t>(done);
     }
@@ -176,22 +179,27 @@ private:
         errno = ECONNRESET;
         return false;
     }
-    [[gnu::noinline]] ssize_t stopped(int r) noexcept {
+    /// Hears of alerts.
+    static void hear(const SSL* ssl, int what, int alert) noexcept {
+        if ((what & SSL_CB_READ_ALERT) != SSL_CB_READ_ALERT) return;
+        if ((alert & 0xff) != SSL_AD_CLOSE_NOTIFY) return;
+        static_cast<core*>(SSL_get_app_data(ssl))->goodbye = true;
+    }
+    /// SSL_get_error would trust the thread's error queue, which had to be cleared before every
+    /// call that mostly succeeds; what our side of the BIO saw tells as much.
+    [[gnu::noinline]] ssize_t stopped() noexcept {
         core& c = *core_;
-        switch (SSL_get_error(c.ssl.get(), r)) {
-            case SSL_ERROR_ZERO_RETURN: return 0;
-            case SSL_ERROR_WANT_READ: c.awaits = POLLIN; return errno = EAGAIN, -1;
-            case SSL_ERROR_WANT_WRITE: c.awaits = POLLOUT; return errno = EAGAIN, -1;
-            case SSL_ERROR_SYSCALL:
-                return errno = c.number != 0 ? std::exchange(c.number, 0) : ECONNRESET, -1;
-            default:
-                if (!c.at_end ||
-                    ERR_GET_REASON(ERR_peek_last_error()) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
-                    c.fail(tls_failure());
-                }
-                ERR_clear_error();
-                return errno = ECONNRESET, -1;
+        if (c.blocked != 0) {
+            c.awaits = c.blocked;
+            return errno = EAGAIN, -1;
         }
+        if (c.number != 0) return errno = std::exchange(c.number, 0), -1;
+        if (c.goodbye) return 0;
+        const auto said = ERR_peek_last_error();
+        const bool cut_off = c.at_end && ERR_GET_REASON(said) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
+        if (said != 0 && !cut_off) c.fail(tls_failure());
+        ERR_clear_error();
+        return errno = ECONNRESET, -1;
     }
 
     // --- OpenSSL's way to the socket: never waits, raises no SIGPIPE -----------------------------
@@ -203,8 +211,13 @@ private:
         const auto got =
             retried([&] { return ::recv(c.fd.get(), to, static_cast<std::size_t>(n), c.flags); });
         c.at_end = got == 0;
-        if (got < 0 && errno == EAGAIN) BIO_set_retry_read(b);
-        if (got < 0 && errno != EAGAIN) c.number = errno;
+        if (got >= 0) return static_cast<int>(got);
+        if (errno == EAGAIN) {
+            BIO_set_retry_read(b);
+            c.blocked = POLLIN;
+        } else {
+            c.number = errno;
+        }
         return static_cast<int>(got);
     }
     static int bio_write(BIO* b, const char* from, int n) noexcept {
@@ -214,8 +227,13 @@ private:
             return ::send(c.fd.get(), from, static_cast<std::size_t>(n),
                           MSG_DONTWAIT | MSG_NOSIGNAL);
         });
-        if (sent < 0 && errno == EAGAIN) BIO_set_retry_write(b);
-        if (sent < 0 && errno != EAGAIN) c.number = errno;
+        if (sent >= 0) return static_cast<int>(sent);
+        if (errno == EAGAIN) {
+            BIO_set_retry_write(b);
+            c.blocked = POLLOUT;
+        } else {
+            c.number = errno;
+        }
         return static_cast<int>(sent);
     }
     static long bio_control(BIO* b, int what, long, void*) noexcept {

@@ -10,6 +10,7 @@
 
 #include <parley/channel.hpp>
 
+#include <openssl/err.h>
 #include <sys/stat.h>
 
 #include <cstdio>
@@ -412,6 +413,35 @@ TEST_CASE("tls: a sender's descriptor waits for what it needs, and costs nothing
     CHECK(parley::detail::wait_for(fd, POLLIN, expired));
     out.send(7).value();
     CHECK(in.receive().value() == 7);
+}
+
+TEST_CASE("tls: what the program left in OpenSSL's error queue is not taken for an error") {
+    const watchdog dog("stale errors of OpenSSL");
+    const auto left = [] { ERR_raise(ERR_LIB_USER, 1); };
+    const reserved_port port;
+    auto in = open_receiver<int>(tls(port.text(), desk())).value();
+    left();
+    CHECK(in.receive(expired).error() == errc::would_block);
+    std::thread other([&] {
+        left();
+        auto out = open_sender<int>(tls(port.text(), {.ca = usual() / "ca.pem"})).value();
+        for (int i = 0; i < 3; ++i) {
+            left();
+            out.send(i).value();
+        }
+        left();
+        out.close().value();
+    });
+    for (int i = 0; i < 3; ++i) {
+        left();
+        CHECK(in.receive().value() == i);
+    }
+    left();
+    const auto end = in.receive();
+    INFO(in.why().text());
+    CHECK(end.error() == errc::closed);  // and not peer_lost
+    other.join();
+    ERR_clear_error();
 }
 
 TEST_CASE("tls: by uri, in a list with all other transports") {
