@@ -121,18 +121,18 @@ inline result<store_report> snapshot::report(diagnostics& why) const {
     }
     store::snapshot_header h;
     std::unique_ptr<std::byte[]> room;
-    const auto value = store::read_snapshot(
-        fs, f, path, h,
+    const auto content = store::read_snapshot(
+        fs, f, path, h, std::numeric_limits<std::uint64_t>::max(),
         [&](std::size_t n) {
             room = std::make_unique_for_overwrite<std::byte[]>(n + 1);
             return room.get();
         },
         why);
-    if (!value) return value.error();
+    if (!content) return content.error();
     store_report seen;
     if (auto r = seen.look_at_file(path, why); !r) return r.error();
     seen.look_at_roles(path + ".lock");
-    seen.type.assign(h.description, h.description_bytes);
+    seen.type = content->description;
     seen.holds =
         "value " + std::to_string(h.sequence) + ", of " + std::to_string(h.length) + " bytes";
     seen.limits = plan({}).limits();

@@ -74,7 +74,7 @@ public:
         }
         if (auto r = flush(expired); !r) return r.error();
         c.loaned = true;
-        return loan(&c, {c.room.get(n), n});
+        return loan(&c, {c.room.get(n + c.described), n});
     }
     result<void> try_commit(loan l) {
         core& c = *core_;
@@ -89,8 +89,9 @@ public:
     result<void> flush(time_point) {
         core& c = *core_;
         if (!c.pending) return {};
-        const int e = store::write_snapshot(c.files, c.path, c.next, c.type, c.sequence + 1,
-                                            c.value, c.plan.mode, c.plan.durable);
+        const int e =
+            store::write_snapshot(c.files, c.path, c.next, c.type, c.sequence + 1, c.value.data(),
+                                  c.value.size(), c.plan.mode, c.plan.durable);
         if (e != 0) {
             return c.why.fail(from_errno(e),
                               explain("replacing " + c.path + " (its old value stays)", e));
@@ -151,6 +152,7 @@ private:
               type(t),
               plan(o),
               address(std::move(a)),
+              described(store::snapshot_description(t).size()),
               room(t.alignment) {}
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
@@ -172,17 +174,16 @@ private:
             if (e == ENOENT) return {};
             if (e != 0) return words.fail(from_errno(e), explain("opening " + path, e));
             const auto old = store::read_snapshot(
-                files, f, path, h, [this](std::size_t n) { return room.get(n); }, words);
+                files, f, path, h, std::numeric_limits<std::uint64_t>::max(),
+                [this](std::size_t n) { return room.get(n); }, words);
             if (h.magic != store::snapshot_magic || h.layout != store::snapshot_layout) {
                 return old.error();
             }
             // A damaged value is mended by writing it anew.
             sequence = h.sequence;
             if (!old || h.fingerprint == type.fingerprint) return {};
-            return words.fail(
-                errc::incompatible,
-                path + ": " +
-                    type_mismatch({h.description, h.description_bytes}, type.description));
+            return words.fail(errc::incompatible,
+                              path + ": " + type_mismatch(old->description, type.description));
         }
         void shut() noexcept {
             ready.reset();
@@ -198,6 +199,7 @@ private:
         snapshot_plan plan;
         uri address;
         diagnostics why;
+        std::size_t described;  // bytes of the type's description
         value_room room;
         readiness ready;
         unique_fd lock, always;

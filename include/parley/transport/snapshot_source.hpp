@@ -124,22 +124,17 @@ private:
         bool read(unique_fd& f) {
             store::snapshot_header h;
             const auto got = store::read_snapshot(
-                files, f, path, h,
-                [this](std::size_t n) {
-                    return n > plan.message_bytes_max ? nullptr : room.get(n);
-                },
-                why);
+                files, f, path, h, plan.message_bytes_max,
+                [this](std::size_t n) { return room.get(n); }, why);
             if (!got) {
                 verdict = got.error();
             } else if (!accepts(type, h.fingerprint)) {
-                verdict = why.fail(
-                    errc::incompatible,
-                    path + ": " +
-                        type_mismatch(type.description, {h.description, h.description_bytes}));
+                verdict = why.fail(errc::incompatible,
+                                   path + ": " + type_mismatch(type.description, got->description));
             } else if (h.sequence == seen.sequence && h.time == seen.time) {
                 return false;
             } else {
-                value = *got;
+                value = got->value;
                 if (seen.sequence != 0 && h.sequence > seen.sequence) {
                     skipped += h.sequence - seen.sequence - 1;
                 }

@@ -213,7 +213,7 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
         store::snapshot_header h;
         diagnostics why;
         const auto got = store::read_snapshot(
-            f, there, path, h,
+            f, there, path, h, 4096,
             [&](std::size_t n) {
                 out.resize(n + 1);
                 return out.data();
@@ -221,16 +221,21 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
             why);
         INFO(why.text());
         REQUIRE(got);
-        out.resize(got->size());
+        REQUIRE(got->description == type.description);
+        out.resize(got->value.size());
         return true;
+    };
+    const auto write = [](crash_files& f, std::size_t i, std::size_t n) {
+        std::vector<std::byte> value = content(i, n);
+        value.resize(n + store::snapshot_description(type).size());
+        return store::write_snapshot(f, path, path + ".next", type, i, value.data(), n, {}, true);
     };
     for (const std::size_t sector : {512U, 4096U}) {
         for (const std::size_t n : {0U, 100U, 3000U}) {
             crash_files files;
             std::vector<std::size_t> done{0};
             for (std::size_t i = 1; i <= 3; ++i) {
-                REQUIRE(store::write_snapshot(files, path, path + ".next", type, i, content(i, n),
-                                              {}, true) == 0);
+                REQUIRE(write(files, i, n) == 0);
                 done.push_back(files.calls());
             }
             for (std::size_t calls = 0; calls <= files.calls(); ++calls) {
@@ -246,8 +251,7 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
                         REQUIRE((old || value == content(last + 1, n)));
                     }
                     // A sender goes on in it, whatever the last one left beside it.
-                    REQUIRE(store::write_snapshot(after, path, path + ".next", type, 9,
-                                                  content(9, n), {}, true) == 0);
+                    REQUIRE(write(after, 9, n) == 0);
                     REQUIRE(value_in(after, value));
                     REQUIRE(value == content(9, n));
                 });
