@@ -85,7 +85,7 @@ template <gathering_sink S>
 template <scattering_source S>
 [[nodiscard, gnu::always_inline]] inline result<placement> receive_into(S& s, mutable_bytes into,
                                                                         deadline& d) {
-    auto r = s.receive_into(into, d.is_try() || goes_straight<S>(0) ? expired : d.at());
+    auto r = s.receive_into(into, d.is_try() || in_memory<S> ? expired : d.at());
     if (!r && r.error() == errc::timed_out && d.is_try()) return errc::would_block;
     return r;
 }

@@ -33,14 +33,16 @@ namespace detail {
                                                                        bytes part) noexcept {
     std::uint64_t s = sum;
     const std::byte* at = part.data();
-    std::size_t n = part.size();
-    for (; n >= 32; n -= 32, at += 32) {
+    const std::byte* const end = at + part.size();
+    for (; end - at >= 64; at += 64) {
         s = crc32c_of_word(crc32c_of_word(s, at), at + 8);
         s = crc32c_of_word(crc32c_of_word(s, at + 16), at + 24);
+        s = crc32c_of_word(crc32c_of_word(s, at + 32), at + 40);
+        s = crc32c_of_word(crc32c_of_word(s, at + 48), at + 56);
     }
-    for (; n >= 8; n -= 8, at += 8) s = crc32c_of_word(s, at);
+    for (; end - at >= 8; at += 8) s = crc32c_of_word(s, at);
     auto rest = static_cast<std::uint32_t>(s);
-    for (; n > 0; --n, ++at) {
+    for (; at != end; ++at) {
         rest = __builtin_ia32_crc32qi(rest, static_cast<unsigned char>(*at));
     }
     return rest;

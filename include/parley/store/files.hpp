@@ -73,7 +73,7 @@ struct real_files {
         std::snprintf(from, sizeof from, "/proc/self/fd/%d", f.get());
         return ::linkat(AT_FDCWD, from, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
     }
-    int write_at(file& f, std::uint64_t offset, bytes b) noexcept {
+    [[gnu::always_inline]] int write_at(file& f, std::uint64_t offset, bytes b) noexcept {
         while (!b.empty()) {
             const auto n = detail::retried(
                 [&] { return ::pwrite(f.get(), b.data(), b.size(), static_cast<off_t>(offset)); });

@@ -99,6 +99,24 @@ public:
             }
         }
     }
+    /// The same in short, if it is the message that is expected, in the file that is read now; else
+    /// null, and next() tells.
+    [[nodiscard, gnu::always_inline]] const record_header* next_message() {
+        if (begin_ == end_ && !fetch(0)) return nullptr;
+        const std::size_t there = end_ - begin_;
+        const std::byte* const at = room_.get() + begin_;
+        const auto& h = *reinterpret_cast<const record_header*>(at);
+        if (there < record_header_bytes || h.position != expected_.position ||
+            h.sequence != expected_.sequence || h.sender != expected_.sender ||
+            h.kind != record_kind::message)
+            return nullptr;
+        const std::size_t stride = record_stride(h.length);
+        if (stride > there || record_check(h, at + record_header_bytes) != h.check) return nullptr;
+        begin_ += stride;
+        expected_.position += stride;
+        ++expected_.sequence;
+        return &h;
+    }
     /// The first sender of a log that was made without a type changes it.
     [[nodiscard]] result<void> reread_header(diagnostics& why) {
         return read_log_header(*fs_, file_, where_, header_, why);

@@ -56,7 +56,7 @@ public:
 
     /// Sees to it that n bytes more can be written. 0 or an errno.
     [[nodiscard]] int reserve(std::uint64_t n) noexcept {
-        if (offset_ + n <= reserved_) return 0;
+        if (has_reserved(n)) return 0;
         for (const std::uint64_t ahead : {reserve_step, std::uint64_t{0}}) {
             const int e = fs_->reserve(reader_.now(), offset_, n + ahead);
             if (e == 0) reserved_ = offset_ + n + ahead;
@@ -64,12 +64,16 @@ public:
         }
         return ENOSPC;
     }
+    [[nodiscard]] bool has_reserved(std::uint64_t n) const noexcept {
+        return offset_ + n <= reserved_;
+    }
     /// Records, of which `last` is the last one.
-    [[nodiscard]] int append(bytes records, const record_header& last) noexcept {
+    [[nodiscard, gnu::always_inline]] int append(bytes records,
+                                                 const record_header& last) noexcept {
         if (const int e = fs_->write_at(reader_.now(), offset_, records); e != 0) return e;
         offset_ += records.size();
-        expected_.position = last.position;
-        expected_.step_over(last);
+        expected_.position += records.size();
+        expected_.sequence = last.sequence + 1;
         last_time_ = last.time;
         return 0;
     }

@@ -84,16 +84,20 @@ static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kin
                           {payload, h.length});
 }
 
-/// Writes the header for a payload that lies behind `at` already, and zeros up to `step`, the
-/// stride of the record. `at` is aligned to 8 bytes.
-[[gnu::always_inline]] inline void seal_record(std::byte* at, const record_header& h,
-                                               std::size_t step) noexcept {
-    std::byte* const payload = at + record_header_bytes;
+/// Checks a header in place, whose payload lies behind it, and writes zeros up to `step`, the
+/// stride of the record.
+[[gnu::always_inline]] inline void seal_record(record_header& h, std::size_t step) noexcept {
+    std::byte* const payload = reinterpret_cast<std::byte*>(&h + 1);
     const std::size_t odd = step - record_header_bytes - h.length;
     if (odd != 0) std::memset(payload + h.length, 0, odd);
+    h.check = record_check(h, payload);
+}
+/// The same, where the header goes to `at`, which is aligned to 8 bytes.
+[[gnu::always_inline]] inline void seal_record(std::byte* at, const record_header& h,
+                                               std::size_t step) noexcept {
     auto& in_place = *reinterpret_cast<record_header*>(at);
     in_place = h;
-    in_place.check = record_check(in_place, payload);
+    seal_record(in_place, step);
 }
 
 /// What must be true of the next record of a log.

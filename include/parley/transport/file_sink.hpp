@@ -11,7 +11,9 @@
 #include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -56,12 +58,12 @@ public:
     }
 
     /// A message as a whole, behind what was committed.
-    result<void> send_from(bytes m, time_point until) {
-        if (auto l = try_loan(m.size()); !l) return l.error();
+    [[gnu::always_inline]] result<void> send_from(bytes m, time_point until) {
         core& c = *core_;
-        if (!m.empty()) std::memcpy(c.payload, m.data(), m.size());
-        c.seal(store::record_kind::message, m.size());
-        return flush(until);
+        if (!c.is_ready(m.size())) [[unlikely]]
+            return send_slowly(m, until);
+        c.put(m);
+        return c.write_one();
     }
     static constexpr bool straight = true;  ///< also what is small
 
@@ -135,6 +137,12 @@ public:
     }
 
 private:
+    [[gnu::noinline]] result<void> send_slowly(bytes m, time_point until) {
+        if (auto l = try_loan(m.size()); !l) return l.error();
+        core_->put(m);
+        return flush(until);
+    }
+
     struct core final : fork_sensitive {
         core(const std::string& path, const message_type& t, const file_plan& p, uri a)
             : names{path},
@@ -142,7 +150,9 @@ private:
               plan(p),
               address(std::move(a)),
               log(files, path, p.mode),
-              most(p.limits(false).message_bytes_max) {}
+              most(p.limits(false).message_bytes_max),
+              rotate_at(p.rotate_bytes != 0 ? p.rotate_bytes
+                                            : std::numeric_limits<std::uint64_t>::max()) {}
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { leave(); }
 
@@ -159,6 +169,7 @@ private:
             auto& s = state();
             if (auto r = log.open(type, {s.synced, s.openings}, words); !r) return r;
             next = log.expected();
+            last_time = log.last_time();
             using a = std_atomics;
             s.openings = next.sender;
             s.count = next.sequence - 1;
@@ -195,14 +206,20 @@ private:
             return head >= head_for(refused);
         }
 
+        /// There is all that try_loan would look after, and nothing but to write it follows.
+        [[nodiscard]] bool is_ready(std::size_t n) const noexcept {
+            const std::size_t stride = store::record_stride(n);
+            return n <= ready_max && !loaned && !failed && !has_pending() &&
+                   log.file_bytes() < rotate_at && log.has_reserved(stride + end_bytes);
+        }
         /// Memory and disk for a record of n bytes, in the file that is to have it.
         result<void> make_ready(std::size_t n) {
             stash();
             if (failed) return failed;
-            if (plan.rotate_bytes != 0 && log.file_bytes() + held_bytes >= plan.rotate_bytes) {
+            if (log.file_bytes() + held_bytes >= rotate_at) {
                 if (auto r = rotate(); !r) return r;
             }
-            const std::size_t bytes = store::record_stride(n) + store::record_header_bytes;
+            const std::size_t bytes = store::record_stride(n) + end_bytes;
             if (const int e = log.reserve(held_bytes + bytes); e != 0) {
                 return why.fail(from_errno(e),
                                 explain("room for " + std::to_string(bytes) + " bytes in " +
@@ -223,14 +240,33 @@ private:
             const auto first = reinterpret_cast<std::uintptr_t>(scratch.get());
             const auto at = (first + store::record_header_bytes + alignment - 1) / alignment;
             payload = scratch.get() + (at * alignment - first);
+            if (plan.capacity_bytes == 0 && plan.await == store::level::visible) ready_max = n;
         }
-        void seal(store::record_kind kind, std::size_t n) noexcept {
-            last = {static_cast<std::uint32_t>(n),   0,           next.position, next.sequence,
-                    std::max(wall.now(), last.time), next.sender, kind,          {}};
-            last.time = std::max(last.time, log.last_time());
-            in_scratch = store::record_stride(n);
-            store::seal_record(payload - store::record_header_bytes, last, in_scratch);
-            next.step_over(last);
+        /// A message into the scratch.
+        [[gnu::always_inline]] void put(bytes m) noexcept {
+            if (!m.empty()) std::memcpy(payload, m.data(), m.size());
+            seal(store::record_kind::message, m.size());
+        }
+        [[gnu::always_inline]] void seal(store::record_kind kind, std::size_t n) noexcept {
+            const std::size_t stride = store::record_stride(n);
+            const std::uint64_t now = std::max(wall.now(), last_time);
+            // Field by field: one that is copied as a whole waits for all stores before it.
+            auto& h = in_place();
+            h.length = static_cast<std::uint32_t>(n);
+            h.position = next.position;
+            h.sequence = next.sequence;
+            h.time = now;
+            h.sender = next.sender;
+            h.kind = kind;
+            std::memset(h.zero, 0, sizeof h.zero);
+            store::seal_record(h, stride);
+            last_time = now;
+            in_scratch = stride;
+            next.position += stride;
+            ++next.sequence;
+        }
+        [[nodiscard]] store::record_header& in_place() const noexcept {
+            return *(reinterpret_cast<store::record_header*>(payload) - 1);
         }
         [[nodiscard]] bool has_pending() const noexcept { return held_bytes + in_scratch > 0; }
         /// A record that was not flushed gives way to the next one.
@@ -250,11 +286,18 @@ private:
                 if (auto r = write({held.get(), held_bytes}); !r) return r;
                 held_bytes = 0;
             }
-            if (in_scratch > 0) {
-                const auto* at = payload - store::record_header_bytes;
-                if (auto r = write({at, in_scratch}); !r) return r;
-                in_scratch = 0;
-            }
+            return in_scratch > 0 ? write_one() : show();
+        }
+        /// The one in the scratch, behind all others.
+        [[gnu::always_inline]] result<void> write_one() {
+            const auto& h = in_place();
+            const int e = log.append({reinterpret_cast<const std::byte*>(&h), in_scratch}, h);
+            if (e != 0) [[unlikely]]
+                return fail(e, "writing to ");
+            in_scratch = 0;
+            return show();
+        }
+        result<void> show() noexcept {
             state().count = next.sequence - 1;
             std_atomics::store(state().tail, next.position, std::memory_order_release);
             return {};
@@ -293,6 +336,7 @@ private:
                                         e));
             }
             next = log.expected();
+            last_time = log.last_time();
             std_atomics::store(state().tail, next.position, std::memory_order_release);
             const auto older = names.all_older(files);
             const auto head = std_atomics::load(state().head, std::memory_order_acquire);
@@ -331,6 +375,7 @@ private:
         }
 
         static constexpr std::size_t held_bytes_max = 256 << 10;
+        static constexpr std::size_t end_bytes = store::record_header_bytes;  // room for the end
 
         store::real_files files;
         store::log_names names;
@@ -342,15 +387,17 @@ private:
         store::log_writer<store::real_files> log;
         std::optional<store::bell_waiter<std_atomics>> room;
         const std::size_t most;
+        const std::uint64_t rotate_at;
         store::wall_clock wall;
         store::expectation next;      // of the record that is committed next
-        store::record_header last{};  // that was committed last
+        std::uint64_t last_time = 0;  // of the record that was committed last
         std::unique_ptr<std::byte[]> scratch, held;
         std::byte* payload = nullptr;
         std::size_t scratch_bytes = 0;
         std::size_t held_bytes = 0;  // of records that are committed and not written …
         std::size_t in_scratch = 0;  // … and of the one behind them
         std::size_t refused = 0;
+        std::size_t ready_max = 0;  // what is as long needs nobody to be awaited, and has scratch
         std::uint64_t pushed = 0;
         error_code failed;
         bool loaned = false;

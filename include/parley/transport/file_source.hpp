@@ -11,6 +11,7 @@
 #include <parley/transport/stream_source.hpp>
 
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -64,10 +65,36 @@ public:
         }
         if (c.verdict) return std::exchange(c.verdict, error_code());
         c.has_message = false;
-        c.received = c.head;
+        c.received = {c.head.sequence, c.head.time};
         c.move_on();
+        c.plain = c.is_plain();
         return view(&c.borrowed, c.message);
     }
+    /// The next message, if it is as long and nothing else is to be looked at.
+    [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into, time_point until) {
+        core& c = *core_;
+        if (c.borrowed || !c.plain) return placement::not_placed;
+        if (c.knows_no_more()) {
+            if (auto r = c.watch.take(until); !r) return r.error();
+            c.heard();
+        }
+        const auto* const h = c.log.next_message();
+        if (h == nullptr) return placement::not_placed;
+        const auto* const payload = reinterpret_cast<const std::byte*>(h + 1);
+        if (h->length != into.size()) {
+            c.head = *h;
+            c.message = {payload, h->length};
+            c.has_message = true;
+            c.plain = false;
+            return placement::not_placed;
+        }
+        if (!into.empty()) std::memcpy(into.data(), payload, into.size());
+        c.received = {h->sequence, h->time};
+        c.move_on();
+        return placement::placed;
+    }
+    static constexpr bool straight = true;  ///< also what is small
+
     result<void> wait(time_point until) {
         core& c = *core_;
         if (c.borrowed)
@@ -82,6 +109,7 @@ public:
     result<int> pollable() {
         core& c = *core_;
         if (c.failed) return c.failed;
+        c.plain = false;
         if (!c.ready.made()) {
             auto fd = c.ready.add(c.watch.descriptor(), EPOLLIN);
             if (!fd) return fd;
@@ -189,12 +217,21 @@ private:
             armed = false;
             heard_at = log.reads();
         }
+        /// All that was read was handed out: inotify knows what came since.
+        [[nodiscard]] bool knows_no_more() const noexcept {
+            return log.exhausted() && (armed || log.reads() > heard_at);
+        }
+        /// There is nothing to say or to look at besides the next message.
+        [[nodiscard]] bool is_plain() const noexcept {
+            return !has_message && !end_due && !failed && !verdict && !ready.made() &&
+                   log.header().fingerprint == type.fingerprint;
+        }
         /// True if there is something to say. `waits`: if not, inotify is asked next.
         bool find(bool waits) {
             bool looked = false;
+            plain = false;
             while (!has_message && !verdict) {
-                // What came since the file was read, inotify knows.
-                armed = armed || (!end_due && log.exhausted() && log.reads() > heard_at);
+                armed = armed || (!end_due && knows_no_more());
                 if (armed) {
                     if (waits || !watch.take(expired)) return false;
                     heard();
@@ -299,7 +336,7 @@ private:
         result<void> seek(Wanted wanted) {
             if (failed) return failed;
             if (auto r = log.open_first(why); !r) return r;
-            has_message = end_due = armed = false;
+            has_message = end_due = armed = plain = false;
             heard_at = unheard;
             verdict = error_code();
             bool found = false;
@@ -322,6 +359,7 @@ private:
             ends.leave();
             bell.reset();
             failed = errc::closed;
+            plain = false;
         }
 
         store::real_files files;
@@ -336,8 +374,10 @@ private:
         file_watch watch;
         socket_bell bell;
         readiness ready;
-        store::record_header head{};      // of the message that comes next …
-        store::record_header received{};  // … and of the last one
+        store::record_header head{};  // of the message that comes next
+        struct {
+            std::uint64_t sequence = 0, time = 0;
+        } received;  // of the last one
         bytes message;
         static constexpr auto unheard = std::numeric_limits<std::uint64_t>::max();
 
@@ -350,6 +390,7 @@ private:
         bool end_due = false;
         bool armed = false;  // nothing was there, and inotify knew of nothing since
         bool borrowed = false;
+        bool plain = false;  // as is_plain() says
     };
 
     explicit file_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}
