@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <string_view>
 
@@ -56,6 +57,24 @@ public:
 
 private:
     unique_fd fd_;
+};
+
+/// Tells when a file was changed.
+class file_watch : public change_watch {
+public:
+    /// Watches this open file from now on, and no other.
+    result<void> look_at(int fd) noexcept {
+        char path[32];
+        std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        const auto watch = change_watch::look_at(path, IN_MODIFY | IN_ATTRIB);
+        if (!watch) return watch.error();
+        if (watch_ >= 0 && watch_ != *watch) forget(watch_);
+        watch_ = *watch;
+        return {};
+    }
+
+private:
+    int watch_ = -1;
 };
 
 }  // namespace detail

@@ -77,7 +77,6 @@ public:
 
     /// All that was committed so far, however many messages, reaches `l` at once: one call of the
     /// kernel for them all. Blocks as long as the device takes.
-    ///
     result<void> await(store::level l) {
         core& c = *core_;
         if (c.failed) return c.failed;
@@ -251,7 +250,7 @@ private:
             const std::size_t stride = store::record_stride(n);
             const std::uint64_t now = std::max(wall.now(), last_time);
             // Field by field: one that is copied as a whole waits for all stores before it.
-            auto& h = in_place();
+            auto& h = *(reinterpret_cast<store::record_header*>(payload) - 1);
             h.length = static_cast<std::uint32_t>(n);
             h.position = next.position;
             h.sequence = next.sequence;
@@ -265,9 +264,6 @@ private:
             next.position += stride;
             ++next.sequence;
         }
-        [[nodiscard]] store::record_header& in_place() const noexcept {
-            return *(reinterpret_cast<store::record_header*>(payload) - 1);
-        }
         [[nodiscard]] bool has_pending() const noexcept { return held_bytes + in_scratch > 0; }
         /// A record that was not flushed gives way to the next one.
         void stash() {
@@ -278,42 +274,34 @@ private:
             }
             if (!held) held = std::make_unique_for_overwrite<std::byte[]>(held_bytes_max);
             std::memcpy(held.get() + held_bytes, payload - store::record_header_bytes, in_scratch);
+            held_last = held_bytes;
             held_bytes += in_scratch;
             in_scratch = 0;
         }
         result<void> write_out() {
             if (held_bytes > 0) {
-                if (auto r = write({held.get(), held_bytes}); !r) return r;
+                if (auto r = write(held.get(), held_bytes, held_last); !r) return r;
                 held_bytes = 0;
             }
             return in_scratch > 0 ? write_one() : show();
         }
         /// The one in the scratch, behind all others.
         [[gnu::always_inline]] result<void> write_one() {
-            const auto& h = in_place();
-            const int e = log.append({reinterpret_cast<const std::byte*>(&h), in_scratch}, h);
-            if (e != 0) [[unlikely]]
-                return fail(e, "writing to ");
+            if (auto r = write(payload - store::record_header_bytes, in_scratch, 0); !r) return r;
             in_scratch = 0;
             return show();
+        }
+        /// n bytes of records, the last one of which lies at `last`.
+        [[gnu::always_inline]] result<void> write(const std::byte* at, std::size_t n,
+                                                  std::size_t last) {
+            const auto& h = *reinterpret_cast<const store::record_header*>(at + last);
+            if (const int e = log.append({at, n}, h); e != 0) return fail(e, "writing to ");
+            return {};
         }
         result<void> show() noexcept {
             state().count = next.sequence - 1;
             std_atomics::store(state().tail, next.position, std::memory_order_release);
             return {};
-        }
-        result<void> write(bytes records) {
-            const int e = log.append(records, last_of(records));
-            return e == 0 ? result<void>() : fail(e, "writing to ");
-        }
-        [[nodiscard]] store::record_header last_of(bytes records) const noexcept {
-            store::record_header h;
-            std::size_t at = 0;
-            do {
-                std::memcpy(&h, records.data() + at, sizeof h);
-                at += store::record_stride(h.length);
-            } while (at < records.size());
-            return h;
         }
         result<void> reach(store::level l) {
             if (auto r = write_out(); !r) return r;
@@ -341,8 +329,7 @@ private:
             const auto older = names.all_older(files);
             const auto head = std_atomics::load(state().head, std::memory_order_acquire);
             for (std::size_t i = 0; i + plan.keep < older.size(); ++i) {
-                const bool last_one = i + 1 == older.size();
-                const auto end = last_one ? log.first_position() : older[i + 1];
+                const auto end = i + 1 == older.size() ? log.first_position() : older[i + 1];
                 if (end > head) break;  // the reader has not had all of it
                 (void)files.unlink(names.older(older[i]));
             }
@@ -359,8 +346,7 @@ private:
             return r;
         }
         error_code fail(int number, const char* what) {
-            failed = why.fail(from_errno(number), explain(what + names.path, number));
-            return failed;
+            return failed = why.fail(from_errno(number), explain(what + names.path, number));
         }
         void shut() noexcept {
             log.close();
@@ -394,6 +380,7 @@ private:
         std::unique_ptr<std::byte[]> scratch, held;
         std::byte* payload = nullptr;
         std::size_t scratch_bytes = 0;
+        std::size_t held_last = 0;   // where the last one of these begins:
         std::size_t held_bytes = 0;  // of records that are committed and not written …
         std::size_t in_scratch = 0;  // … and of the one behind them
         std::size_t refused = 0;

@@ -10,7 +10,6 @@
 #include <parley/transport/file_sink.hpp>
 #include <parley/transport/stream_source.hpp>
 
-#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -20,24 +19,6 @@
 namespace parley {
 inline namespace v1 {
 namespace detail {
-
-/// Tells when a file was changed.
-class file_watch : public change_watch {
-public:
-    /// Watches this open file from now on, and no other.
-    result<void> look_at(int fd) noexcept {
-        char path[32];
-        std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        const auto watch = change_watch::look_at(path, IN_MODIFY | IN_ATTRIB);
-        if (!watch) return watch.error();
-        if (watch_ >= 0 && watch_ != *watch) forget(watch_);
-        watch_ = *watch;
-        return {};
-    }
-
-private:
-    int watch_ = -1;
-};
 
 /// Where a source of a log begins.
 enum class log_start : std::uint8_t {
