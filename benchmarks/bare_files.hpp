@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -44,6 +45,12 @@ public:
 private:
     char path_[32] = "/dev/shm/bare-XXXXXX";
 };
+
+/// A path in a directory of its own: who watches a directory hears of every name in it.
+[[nodiscard]] inline std::string path_apart() {
+    static std::deque<directory> made;
+    return made.emplace_back() / "value";
+}
 
 /// What inotify tells of a path, of files in it or of itself.
 class watch {
@@ -175,13 +182,14 @@ private:
     std::uint64_t sent_ = 0, received_ = 0;
 };
 
-/// One value, written beside and moved into its place.
+/// One value with its number and checksum, written beside and moved into its place.
 template <class Message>
 class replaced_value {
 public:
     void send(const Message& v) {
+        out_->seal(sent_++, v);
         const int fd = ::open(next_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0 || ::write(fd, &v, sizeof v) != sizeof v || ::close(fd) != 0 ||
+        if (fd < 0 || ::write(fd, out_.get(), sizeof(one)) != sizeof(one) || ::close(fd) != 0 ||
             ::rename(next_.c_str(), path_.c_str()) != 0) {
             std::abort();
         }
@@ -189,13 +197,20 @@ public:
     void receive(Message& v) {
         renames_.wait();
         const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-        if (fd < 0 || ::read(fd, &v, sizeof v) != sizeof v || ::close(fd) != 0) std::abort();
+        if (fd < 0 || ::read(fd, got_.get(), sizeof(one)) != sizeof(one) || ::close(fd) != 0) {
+            std::abort();
+        }
+        got_->open(got_->number, v);
     }
 
 private:
+    using one = record<Message>;
+
     directory in_;
     std::string path_ = in_ / "value", next_ = in_ / "value.next";
     watch renames_{in_ / "", IN_MOVED_TO};
+    std::unique_ptr<one> out_ = std::make_unique<one>(), got_ = std::make_unique<one>();
+    std::uint64_t sent_ = 0;
 };
 
 /// A file for each message, written in tmp/ and moved to new/; a receiver claims it by moving it to

@@ -298,7 +298,7 @@ void file_backends(const settings& s) {
     }
     if (s.wants("snapshot")) {
         const auto at = [] {
-            return parley::snapshot(fresh_path(), {.await = parley::level::visible});
+            return parley::snapshot(bare::path_apart(), {.await = parley::level::visible});
         };
         compare<N>(s, "snapshot", by_name<N>(at), by_hand<bare::replaced_value<payload<N>>>, false);
     }

@@ -152,8 +152,9 @@ constexpr mechanism mechanisms[] = {
      [](work w) { run_named([] { return parley::file(fresh_path()); }, w); }},
     {"snapshot", run_bare<bare::replaced_value<message>>,
      [](work w) {
-         run_named([] { return parley::snapshot(fresh_path(), {.await = parley::level::visible}); },
-                   w);
+         run_named(
+             [] { return parley::snapshot(bare::path_apart(), {.await = parley::level::visible}); },
+             w);
      }},
     {"maildir", run_bare<bare::mail_directory<message>>,
      [](work w) { run_named([] { return parley::maildir(fresh_path()); }, w); }},

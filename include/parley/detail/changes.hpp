@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <string_view>
 
 namespace parley {
 inline namespace v1 {
@@ -32,9 +31,10 @@ public:
     void forget(int watch) noexcept { (void)::inotify_rm_watch(fd_.get(), watch); }
 
     /// Waits until something happened, and takes it, or as much of it as one read gives:
-    /// `each(event, name)`. timed_out: nothing did.
+    /// `each(event, name)`, where the name ends in zeros, event.len bytes in all. timed_out:
+    /// nothing did.
     template <class Each>
-    result<void> take(time_point until, Each each) noexcept {
+    [[gnu::always_inline]] result<void> take(time_point until, Each each) noexcept {
         if (until != never) {
             if (auto r = wait_for(fd_.get(), POLLIN, until); !r) return r;
         }
@@ -44,14 +44,13 @@ public:
         for (ssize_t at = 0; at < n;) {
             inotify_event e;
             std::memcpy(&e, events + at, sizeof e);
-            const char* const name = events + at + sizeof e;
-            each(e, e.len > 0 ? std::string_view(name) : std::string_view());
+            each(e, events + at + sizeof e);
             at += static_cast<ssize_t>(sizeof e + e.len);
         }
         return {};
     }
     result<void> take(time_point until) noexcept {
-        return take(until, [](const inotify_event&, std::string_view) {});
+        return take(until, [](const inotify_event&, const char*) {});
     }
     void reset() noexcept { fd_.reset(); }
 

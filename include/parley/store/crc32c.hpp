@@ -54,10 +54,10 @@ namespace detail {
 #endif
 
 /// The CRC-32C of two stretches, as if they were one.
-[[nodiscard]] inline std::uint32_t crc32c(bytes first, bytes second = {}) noexcept {
+[[nodiscard, gnu::always_inline]] inline std::uint32_t crc32c(bytes first,
+                                                              bytes second = {}) noexcept {
 #if defined(__x86_64__)
-    static const bool fast = __builtin_cpu_supports("sse4.2") != 0;
-    if (fast) return crc32c_by_processor(first, second);
+    if (__builtin_cpu_supports("sse4.2")) return crc32c_by_processor(first, second);
 #endif
     return crc32c_by_table(first, second);
 }

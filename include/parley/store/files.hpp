@@ -10,7 +10,6 @@
 
 #include <dirent.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -83,29 +82,10 @@ struct real_files {
         }
         return 0;
     }
-    /// Two stretches, one behind the other.
-    int write_at(file& f, std::uint64_t offset, bytes first, bytes second) noexcept {
-        const iovec parts[] = {detail::part(first.data(), first.size()),
-                               detail::part(second.data(), second.size())};
-        const auto n = detail::retried(
-            [&] { return ::pwritev(f.get(), parts, 2, static_cast<off_t>(offset)); });
-        if (n < 0) return errno;
-        const std::size_t done = static_cast<std::size_t>(n), a = std::min(done, first.size());
-        if (const int e = write_at(f, offset + a, first.subspan(a)); e != 0) return e;
-        return write_at(f, offset + std::max(done, first.size()), second.subspan(done - a));
-    }
     /// How many bytes were there, or -1 and errno.
     ssize_t read_at(const file& f, std::uint64_t offset, mutable_bytes to) noexcept {
         return detail::retried(
             [&] { return ::pread(f.get(), to.data(), to.size(), static_cast<off_t>(offset)); });
-    }
-    /// The same into two stretches.
-    ssize_t read_at(const file& f, std::uint64_t offset, mutable_bytes first,
-                    mutable_bytes second) noexcept {
-        const iovec parts[] = {detail::part(first.data(), first.size()),
-                               detail::part(second.data(), second.size())};
-        return detail::retried(
-            [&] { return ::preadv(f.get(), parts, 2, static_cast<off_t>(offset)); });
     }
     std::uint64_t size(const file& f) noexcept {
         struct stat s {};
@@ -196,11 +176,12 @@ template <class Files>
     return e == 0 ? fs.sync_names(path) : e;
 }
 
-/// The same under a name that may have a file: readers find either the old one or the new one.
-/// `parts` are written one behind the other. Durable when this returns, if `durable`.
+/// The same under a name that may have a file: readers, and a crash, find either the old one or the
+/// new one; the old one, if this gives an errno. `temporary` is the caller's alone. Durable when
+/// this returns, if `durable`.
 template <class Files>
 [[nodiscard]] int replace(Files& fs, const std::string& path, const std::string& temporary,
-                          bytes first, bytes second, const detail::known_permissions& mode,
+                          bytes content, const detail::known_permissions& mode,
                           bool durable = true) {
     typename Files::file f;
     int e = fs.create(temporary, mode, f);
@@ -209,7 +190,7 @@ template <class Files>
         if (e == 0) e = fs.create(temporary, mode, f);
     }
     if (e != 0) return e;
-    e = fs.write_at(f, 0, first, second);
+    e = fs.write_at(f, 0, content);
     if (e == 0 && durable) e = fs.sync(f);
     if (e == 0) e = fs.rename(temporary, path);
     if (e != 0) {

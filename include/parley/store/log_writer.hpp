@@ -219,7 +219,7 @@ private:
         if (e == EEXIST) e = 0;  // by a sender that died here
         if (e == 0) e = fs_->sync_names(old);
         if (e == 0) {
-            e = replace(*fs_, names_.path, names_.fresh(), bytes_of(next), {}, mode_);
+            e = replace(*fs_, names_.path, names_.fresh(), bytes_of(next), mode_);
         }
         diagnostics unasked;
         if (e != 0) return e;

@@ -1,23 +1,29 @@
 // SPDX-License-Identifier: MIT
 // A file that holds one value and is replaced as a whole.
 //
-//   byte  0        8         12      16            24         32       40       48        52
-//        +--------+---------+-------+-------------+----------+--------+--------+---------+------+
-//        | magic  | layout  | check | fingerprint | sequence | time   | length | text    | zero |
-//        | u64    | u32     | u32   | u64         | u64      | u64 ns | u64    | bytes   | u32  |
-//        +--------+---------+-------+-------------+----------+--------+--------+---------+------+
-//   56   | zero   | 64: the value, length bytes | description of its type, at most 1024 bytes     |
-//        +--------+-----------------------------+------------------------------------------------+
+//   byte  0        8         12      16            24         32       40       48      52     56
+//        +--------+---------+-------+-------------+----------+--------+--------+-------+------+----
+//        | magic  | layout  | check | fingerprint | sequence | time   | length | text  | text | at
+//        | u64    | u32     | u32   | u64         | u64      | u64 ns | u64    | bytes | check| u32
+//        +--------+---------+-------+-------------+----------+--------+--------+-------+------+----
+//   60   | zero | 64: description of the type, at most 1024 bytes, zeros | at: value, length bytes
+//   |
+//        | u32  |                                                        | |
+//        +------+--------------------------------------------------------+-------------------------+
 //
-// `check` is the CRC-32C of all of it, with check 0. The file is written under the name path.next,
-// synced, and renamed; then the directory is synced. path.lock bears the sender's lock.
+// `check` is the CRC-32C of the 64 bytes before the description, with check 0, and of the value;
+// `text check` that of the description, which is looked at when types differ. The file is written
+// under the name path.next, synced, and renamed; then the directory is synced. path.lock bears the
+// sender's lock.
 #pragma once
 
 #include <parley/store/log_format.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,111 +44,165 @@ struct snapshot_header {
     std::uint64_t time;      // of the wall clock, ns since 1970
     std::uint64_t length;
     std::uint32_t description_bytes;
+    std::uint32_t description_check;
+    std::uint32_t value_at;  // aligned as the type wants
     std::uint32_t zero;
-    std::uint64_t zero_too;
 };
 inline constexpr std::size_t snapshot_header_bytes = sizeof(snapshot_header);
 inline constexpr std::size_t snapshot_description_max = 1024;
+inline constexpr std::size_t snapshot_value_at_max = 1 << 20;
 static_assert(snapshot_header_bytes == 64);
 static_assert(offsetof(snapshot_header, check) == 12 && offsetof(snapshot_header, length) == 40);
 
-/// The checksum of a header, whatever its check says, and of what follows it.
-[[nodiscard]] inline std::uint32_t snapshot_check(snapshot_header& h, bytes rest) noexcept {
-    const std::uint32_t says = std::exchange(h.check, 0);
-    const std::uint32_t is = detail::crc32c(bytes_of(h), rest);
-    h.check = says;
-    return is;
-}
+/// A snapshot's file in memory, to be written or as it was read; its room grows, and stays.
+class snapshot_image {
+public:
+    explicit snapshot_image(const message_type& type)
+        : type_(type),
+          text_(type.description.substr(0, snapshot_description_max)),
+          alignment_(std::max<std::size_t>(64, type.alignment)),
+          usual_at_((snapshot_header_bytes + text_.size() + alignment_ - 1) & ~(alignment_ - 1)) {}
 
-/// How a type is described in a snapshot.
-[[nodiscard]] inline std::string_view snapshot_description(const message_type& type) noexcept {
-    return type.description.substr(0, snapshot_description_max);
-}
-
-/// Replaces the value at `path` by one that is written to `next`, `path` and ".next": readers, and
-/// a crash, leave the old one or the new one. Behind the `length` bytes of the value there is room
-/// for the type's description, which is put there. 0 or an errno: then it is the old one.
-template <class Files>
-[[nodiscard]] int write_snapshot(Files& fs, const std::string& path, const std::string& next,
-                                 const message_type& type, std::uint64_t sequence, std::byte* value,
-                                 std::size_t length, const detail::known_permissions& mode,
-                                 bool durable) {
-    const auto text = snapshot_description(type);
-    std::memcpy(value + length, text.data(), text.size());
-    const bytes rest(value, length + text.size());
-    snapshot_header h{};
-    h.magic = snapshot_magic;
-    h.layout = snapshot_layout;
-    h.fingerprint = type.fingerprint;
-    h.sequence = sequence;
-    h.time = wall_time();
-    h.length = length;
-    h.description_bytes = static_cast<std::uint32_t>(text.size());
-    h.check = snapshot_check(h, rest);
-    return replace(fs, path, next, bytes_of(h), rest, mode, durable);
-}
-
-/// What is in a snapshot; both lie in the room that its reader gave.
-struct snapshot_content {
-    bytes value;
-    std::string_view description;
-};
-
-/// Reads header and content from an open file; `room(n)` gives n bytes. Errors: corrupt,
-/// incompatible (layout), message_too_large (a value of more than `most` bytes), the file's.
-template <class Files, class Room>
-[[nodiscard]] result<snapshot_content> read_snapshot(Files& fs, typename Files::file& f,
-                                                     const std::string& path, snapshot_header& h,
-                                                     std::uint64_t most, Room room,
-                                                     diagnostics& why) {
-    // A short value comes with its header.
-    constexpr std::size_t short_bytes = 4096;
-    h = {};
-    std::byte* to = room(short_bytes);
-    const auto n =
-        fs.read_at(f, 0, {reinterpret_cast<std::byte*>(&h), sizeof h}, {to, short_bytes});
-    if (n < 0) return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
-    if (n < 16 || h.magic != snapshot_magic) {
-        return why.fail(errc::corrupt, path +
-                                           " is no snapshot of parley (or of a machine with "
-                                           "another byte order); it is left alone");
+    /// Memory for a value of n bytes that is to be written.
+    [[nodiscard]] std::byte* room_for(std::size_t n) {
+        if (usual_at_ + n > bytes_ || !is_ours_) [[unlikely]]
+            make_ours(n);
+        return at_ + usual_at_;
     }
-    if (h.layout != snapshot_layout) {
-        return why.fail(errc::incompatible, path + " has layout " + std::to_string(h.layout) +
-                                                ", this program speaks layout " +
-                                                std::to_string(snapshot_layout));
+    /// The file whose value lies, n bytes of it, where room_for said.
+    [[nodiscard]] bytes seal(std::uint64_t sequence, std::size_t n) noexcept {
+        auto& h = header();
+        h.sequence = sequence;
+        h.time = wall_time();
+        h.length = n;
+        h.check = check({at_ + usual_at_, n});
+        return {at_, usual_at_ + n};
     }
-    const auto damaged = [&](const char* how) {
+
+    /// Reads the value of an open file, with its header. Errors: corrupt, incompatible (layout),
+    /// message_too_large (more than `most` bytes), those of the file.
+    template <class Files>
+    [[nodiscard]] result<bytes> read(Files& fs, typename Files::file& f, const std::string& path,
+                                     std::uint64_t most, diagnostics& why) {
+        is_ours_ = false;
+        if (bytes_ == 0) grow(usual_bytes);
+        for (;;) {
+            const auto got = fs.read_at(f, 0, {at_, bytes_});
+            if (got < 0) {
+                return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
+            }
+            const auto n = static_cast<std::size_t>(got);
+            if (const char* how = judge(n)) [[unlikely]]
+                return refuse(how, path, why);
+            const auto& h = header();
+            if (h.length > n - h.value_at) [[unlikely]] {  // then there is more of it, or was
+                if (h.length > fs.size(f) - h.value_at) return refuse("it was cut off", path, why);
+                if (h.length <= most && n == bytes_) {
+                    grow(h.value_at + static_cast<std::size_t>(h.length));
+                    continue;
+                }
+            }
+            if (h.length > most) [[unlikely]] {
+                return why.fail(errc::message_too_large,
+                                path + " holds a value of " + std::to_string(h.length) +
+                                    " bytes; ?message_bytes_max= allows " + std::to_string(most));
+            }
+            if (h.length > n - h.value_at) return refuse("it was cut off", path, why);
+            const bytes value(at_ + h.value_at, static_cast<std::size_t>(h.length));
+            if (check(value) != h.check) return refuse("its checksum is wrong", path, why);
+            return value;
+        }
+    }
+    /// Of what was read or is to be written.
+    [[nodiscard]] snapshot_header& header() const noexcept {
+        return *reinterpret_cast<snapshot_header*>(at_);
+    }
+    /// The type of the value that was read, in words.
+    [[nodiscard]] std::string_view description() const noexcept {
+        return {reinterpret_cast<const char*>(at_ + snapshot_header_bytes),
+                header().description_bytes};
+    }
+
+private:
+    static constexpr std::size_t usual_bytes = 4096;
+
+    /// What was there is gone.
+    void grow(std::size_t n) {
+        bytes_ = 0;
+        n = std::max(n, usual_bytes);
+        memory_ = std::make_unique_for_overwrite<std::byte[]>(n + alignment_);
+        bytes_ = n;
+        const auto first = reinterpret_cast<std::uintptr_t>(memory_.get());
+        at_ = memory_.get() + (alignment_ - first % alignment_) % alignment_;
+    }
+    [[gnu::noinline]] void make_ours(std::size_t n) {
+        if (usual_at_ + n > bytes_) grow(std::max(usual_at_ + n, 2 * bytes_));
+        std::memset(at_, 0, usual_at_);
+        std::memcpy(at_ + snapshot_header_bytes, text_.data(), text_.size());
+        auto& h = header();
+        h.magic = snapshot_magic;
+        h.layout = snapshot_layout;
+        h.fingerprint = type_.fingerprint;
+        h.description_bytes = static_cast<std::uint32_t>(text_.size());
+        h.description_check = check_of_description();
+        h.value_at = static_cast<std::uint32_t>(usual_at_);
+        is_ours_ = true;
+    }
+    /// The checksum of header and value, whatever the header says.
+    [[nodiscard]] std::uint32_t check(bytes value) const noexcept {
+        auto& h = header();
+        const std::uint32_t says = std::exchange(h.check, 0);
+        const std::uint32_t is = detail::crc32c(bytes_of(h), value);
+        h.check = says;
+        return is;
+    }
+    [[nodiscard]] std::uint32_t check_of_description() const noexcept {
+        const auto text = description();
+        return detail::crc32c({reinterpret_cast<const std::byte*>(text.data()), text.size()});
+    }
+
+    // What is wrong with the beginning of a file, of which n bytes were read.
+    static constexpr const char* foreign = "foreign";
+    static constexpr const char* other_layout = "other layout";
+    [[nodiscard]] const char* judge(std::size_t n) const noexcept {
+        const auto& h = header();
+        if (n < 16 || h.magic != snapshot_magic) return foreign;
+        if (h.layout != snapshot_layout) return other_layout;
+        if (n < sizeof h) return "it was cut off";
+        if (h.description_bytes > snapshot_description_max || h.value_at > snapshot_value_at_max ||
+            h.value_at < sizeof h + h.description_bytes) {
+            return "its header means nothing";
+        }
+        if (n < h.value_at) return "it was cut off";
+        const bool ours = h.fingerprint == type_.fingerprint;
+        if (!ours && check_of_description() != h.description_check) return "its type is unreadable";
+        return nullptr;
+    }
+    [[gnu::noinline]] error_code refuse(const char* how, const std::string& path,
+                                        diagnostics& why) const {
+        if (how == foreign) {
+            return why.fail(errc::corrupt, path +
+                                               " is no snapshot of parley (or of a machine with "
+                                               "another byte order); it is left alone");
+        }
+        if (how == other_layout) {
+            return why.fail(errc::incompatible,
+                            path + " has layout " + std::to_string(header().layout) +
+                                ", this program speaks layout " + std::to_string(snapshot_layout));
+        }
         return why.fail(errc::corrupt, path + " is damaged: " + how +
                                            "; restore it, or let a sender write it anew");
-    };
-    if (static_cast<std::size_t>(n) < sizeof h) return damaged("it was cut off");
-    if (h.description_bytes > snapshot_description_max) {
-        return damaged("its header means nothing");
     }
-    const auto there = [&](std::uint64_t rest) {
-        return h.length <= rest && h.description_bytes <= rest - h.length;
-    };
-    const bool whole = there(static_cast<std::size_t>(n) - sizeof h);
-    if (!whole && !there(fs.size(f) - sizeof h)) return damaged("it was cut off");
-    if (h.length > most) {
-        return why.fail(errc::message_too_large,
-                        path + " holds a value of " + std::to_string(h.length) +
-                            " bytes; ?message_bytes_max= allows " + std::to_string(most));
-    }
-    const auto length = static_cast<std::size_t>(h.length);
-    const std::size_t rest = length + h.description_bytes;
-    if (!whole) {
-        to = room(rest);
-        const auto got = fs.read_at(f, sizeof h, {to, rest});
-        if (got < 0)
-            return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
-        if (static_cast<std::size_t>(got) != rest) return damaged("it was cut off");
-    }
-    if (snapshot_check(h, {to, rest}) != h.check) return damaged("its checksum is wrong");
-    return snapshot_content{{to, length},
-                            {reinterpret_cast<const char*>(to + length), h.description_bytes}};
-}
+
+    message_type type_;
+    std::string_view text_;
+    std::size_t alignment_;
+    std::size_t usual_at_;  // where the value lies in what we write
+    std::unique_ptr<std::byte[]> memory_;
+    std::byte* at_ = nullptr;  // the file
+    std::size_t bytes_ = 0;    // room for it
+    bool is_ours_ = false;     // header and description are those of our type
+};
 
 }  // namespace store
 }  // namespace v1

@@ -66,14 +66,6 @@ public:
     int write_at(file& f, std::uint64_t offset, bytes b) {
         return log({what::write, f, offset, {b.begin(), b.end()}, {}, {}});
     }
-    int write_at(file& f, std::uint64_t offset, bytes first, bytes second) {
-        const int e = write_at(f, offset, first);
-        return e == 0 ? write_at(f, offset + first.size(), second) : e;
-    }
-    ssize_t read_at(const file& f, std::uint64_t offset, mutable_bytes first,
-                    mutable_bytes second) const {
-        return read_at(f, offset, first) + read_at(f, offset + first.size(), second);
-    }
     ssize_t read_at(const file& f, std::uint64_t offset, mutable_bytes to) const {
         const auto& all = now_.files[f];
         if (offset >= all.size()) return 0;

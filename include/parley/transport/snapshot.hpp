@@ -119,20 +119,14 @@ inline result<store_report> snapshot::report(diagnostics& why) const {
     if (const int e = fs.open(path, false, f); e != 0) {
         return why.fail(from_errno(e), detail::explain("opening " + path, e));
     }
-    store::snapshot_header h;
-    std::unique_ptr<std::byte[]> room;
-    const auto content = store::read_snapshot(
-        fs, f, path, h, std::numeric_limits<std::uint64_t>::max(),
-        [&](std::size_t n) {
-            room = std::make_unique_for_overwrite<std::byte[]>(n + 1);
-            return room.get();
-        },
-        why);
-    if (!content) return content.error();
+    store::snapshot_image image(any_type);
+    const auto value = image.read(fs, f, path, std::numeric_limits<std::uint64_t>::max(), why);
+    if (!value) return value.error();
+    const auto& h = image.header();
     store_report seen;
     if (auto r = seen.look_at_file(path, why); !r) return r.error();
     seen.look_at_roles(path + ".lock");
-    seen.type = content->description;
+    seen.type = image.description();
     seen.holds =
         "value " + std::to_string(h.sequence) + ", of " + std::to_string(h.length) + " bytes";
     seen.limits = plan({}).limits();

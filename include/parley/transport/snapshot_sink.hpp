@@ -9,6 +9,7 @@
 #include <parley/transport/loan.hpp>
 #include <parley/transport/transport.hpp>
 
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
@@ -30,26 +31,6 @@ struct snapshot_plan {
                 .reports_peer_loss = false,
                 .successors = true};
     }
-};
-
-/// Memory for one value, aligned as its type wants; it grows, and stays.
-class value_room {
-public:
-    explicit value_room(std::size_t alignment) noexcept
-        : alignment_(std::max<std::size_t>(64, alignment)) {}
-    [[nodiscard]] std::byte* get(std::size_t n) {
-        if (n + alignment_ > bytes_) {
-            bytes_ = std::max(n + alignment_, 2 * bytes_);
-            memory_ = std::make_unique_for_overwrite<std::byte[]>(bytes_);
-        }
-        const auto at = reinterpret_cast<std::uintptr_t>(memory_.get());
-        return memory_.get() + (alignment_ - at % alignment_) % alignment_;
-    }
-
-private:
-    std::size_t alignment_;
-    std::size_t bytes_ = 0;
-    std::unique_ptr<std::byte[]> memory_;
 };
 
 /// The sink of `snapshot`.
@@ -74,24 +55,36 @@ public:
         }
         if (auto r = flush(expired); !r) return r.error();
         c.loaned = true;
-        return loan(&c, {c.room.get(n + c.described), n});
+        return loan(&c, {c.image.room_for(n), n});
     }
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
         l.give_back();
-        c.value = l.bytes();
-        c.pending = true;
+        c.put(l.bytes().size());
         return {};
     }
+    /// A value as a whole.
+    result<void> send_from(bytes m, time_point until) {
+        core& c = *core_;
+        if (c.closed || c.loaned || c.pending || m.size() > c.plan.message_bytes_max) [[unlikely]]
+            if (auto l = try_loan(m.size()); !l) return l.error();
+        if (std::byte* const to = c.image.room_for(m.size()); !m.empty()) {
+            std::memcpy(to, m.data(), m.size());
+        }
+        c.put(m.size());
+        return flush(until);
+    }
+    static constexpr bool straight = true;  ///< also what is small
+
     /// Replaces the value. out_of_resources (a full disk), denied: it is the old one still, and the
     /// next flush tries again.
     result<void> flush(time_point) {
         core& c = *core_;
         if (!c.pending) return {};
         const int e =
-            store::write_snapshot(c.files, c.path, c.next, c.type, c.sequence + 1, c.value.data(),
-                                  c.value.size(), c.plan.mode, c.plan.durable);
+            store::replace(c.files, c.path, c.next, c.image.seal(c.sequence + 1, c.length),
+                           c.plan.mode, c.plan.durable);
         if (e != 0) {
             return c.why.fail(from_errno(e),
                               explain("replacing " + c.path + " (its old value stays)", e));
@@ -152,8 +145,7 @@ private:
               type(t),
               plan(o),
               address(std::move(a)),
-              described(store::snapshot_description(t).size()),
-              room(t.alignment) {}
+              image(t) {}
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
 
@@ -169,13 +161,12 @@ private:
                                   path + " has a live sender, and a snapshot has one at a time");
             }
             unique_fd f;
-            store::snapshot_header h;
             const int e = files.open(path, false, f);
             if (e == ENOENT) return {};
             if (e != 0) return words.fail(from_errno(e), explain("opening " + path, e));
-            const auto old = store::read_snapshot(
-                files, f, path, h, std::numeric_limits<std::uint64_t>::max(),
-                [this](std::size_t n) { return room.get(n); }, words);
+            const auto old =
+                image.read(files, f, path, std::numeric_limits<std::uint64_t>::max(), words);
+            const auto& h = image.header();
             if (h.magic != store::snapshot_magic || h.layout != store::snapshot_layout) {
                 return old.error();
             }
@@ -183,7 +174,11 @@ private:
             sequence = h.sequence;
             if (!old || h.fingerprint == type.fingerprint) return {};
             return words.fail(errc::incompatible,
-                              path + ": " + type_mismatch(old->description, type.description));
+                              path + ": " + type_mismatch(image.description(), type.description));
+        }
+        void put(std::size_t n) noexcept {
+            length = n;
+            pending = true;
         }
         void shut() noexcept {
             ready.reset();
@@ -199,11 +194,10 @@ private:
         snapshot_plan plan;
         uri address;
         diagnostics why;
-        std::size_t described;  // bytes of the type's description
-        value_room room;
+        store::snapshot_image image;
         readiness ready;
         unique_fd lock, always;
-        mutable_bytes value;
+        std::size_t length = 0;  // of the value in the image
         std::uint64_t sequence = 0;
         bool loaned = false;
         bool pending = false;

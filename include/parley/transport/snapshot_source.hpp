@@ -6,6 +6,7 @@
 #include <parley/transport/snapshot_sink.hpp>
 #include <parley/transport/stream_source.hpp>
 
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -34,6 +35,23 @@ public:
         if (c.verdict) return std::exchange(c.verdict, error_code());
         return view(&c.borrowed, c.value);
     }
+    /// The next value, if it is as long and nothing else is to be looked at.
+    result<placement> receive_into(mutable_bytes into, time_point until) {
+        core& c = *core_;
+        const bool special = c.borrowed || c.found || c.failed || c.ready.made() || !c.armed;
+        if (special) return placement::not_placed;
+        if (!c.renamed) {
+            if (auto r = c.await_rename(until); !r) return r.error();
+        }
+        c.renamed = false;
+        c.found = c.look();
+        if (!c.found || c.verdict || c.value.size() != into.size()) return placement::not_placed;
+        c.found = false;
+        if (!into.empty()) std::memcpy(into.data(), c.value.data(), into.size());
+        return placement::placed;
+    }
+    static constexpr bool straight = true;  ///< also what is small
+
     result<void> wait(time_point until) {
         core& c = *core_;
         if (c.borrowed) return wait_for(c.renames.descriptor(), POLLIN, until);
@@ -58,8 +76,8 @@ public:
     }
 
     /// The number of the value that was received last, and when it was written.
-    [[nodiscard]] std::uint64_t sequence() const noexcept { return core_->seen.sequence; }
-    [[nodiscard]] std::uint64_t time() const noexcept { return core_->seen.time; }
+    [[nodiscard]] std::uint64_t sequence() const noexcept { return core_->sequence; }
+    [[nodiscard]] std::uint64_t time() const noexcept { return core_->time; }
     /// How many values were replaced before this end, since its first one, could see them.
     [[nodiscard]] std::uint64_t skipped() const noexcept { return core_->skipped; }
     /// A snapshot does not tell; always 0.
@@ -85,7 +103,7 @@ private:
               type(t),
               plan(o),
               address(std::move(a)),
-              room(t.alignment) {}
+              image(t) {}
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
 
@@ -122,31 +140,33 @@ private:
             return true;
         }
         bool read(unique_fd& f) {
-            store::snapshot_header h;
-            const auto got = store::read_snapshot(
-                files, f, path, h, plan.message_bytes_max,
-                [this](std::size_t n) { return room.get(n); }, why);
+            const auto got = image.read(files, f, path, plan.message_bytes_max, why);
             if (!got) {
                 verdict = got.error();
-            } else if (!accepts(type, h.fingerprint)) {
-                verdict = why.fail(errc::incompatible,
-                                   path + ": " + type_mismatch(type.description, got->description));
-            } else if (h.sequence == seen.sequence && h.time == seen.time) {
+                return true;
+            }
+            const auto& h = image.header();
+            if (!accepts(type, h.fingerprint)) {
+                verdict =
+                    why.fail(errc::incompatible,
+                             path + ": " + type_mismatch(type.description, image.description()));
+            } else if (h.sequence == sequence && h.time == time) {
                 return false;
             } else {
-                value = got->value;
-                if (seen.sequence != 0 && h.sequence > seen.sequence) {
-                    skipped += h.sequence - seen.sequence - 1;
-                }
-                seen = h;
+                value = *got;
+                if (sequence != 0 && h.sequence > sequence) skipped += h.sequence - sequence - 1;
+                sequence = h.sequence;
+                time = h.time;
             }
             return true;
         }
         /// Waits until our name is given to another file.
         result<void> await_rename(time_point until) noexcept {
             for (bool ours = false; !ours;) {
-                auto r = renames.take(until, [&](const inotify_event& e, std::string_view moved) {
-                    ours |= (e.mask & IN_Q_OVERFLOW) != 0 || moved == name;
+                auto r = renames.take(until, [&](const inotify_event& e, const char* moved) {
+                    const std::size_t n = name.size() + 1;  // with the zero behind it
+                    ours |= (e.mask & IN_Q_OVERFLOW) != 0 ||
+                            (e.len >= n && std::memcmp(moved, name.c_str(), n) == 0);
                 });
                 if (!r) return r;
             }
@@ -164,10 +184,10 @@ private:
         snapshot_plan plan;
         uri address;
         diagnostics why;
-        value_room room;
+        store::snapshot_image image;
         readiness ready;
         change_watch renames;
-        store::snapshot_header seen{};
+        std::uint64_t sequence = 0, time = 0;  // of the last value
         bytes value;
         std::uint64_t skipped = 0;
         error_code verdict, failed;

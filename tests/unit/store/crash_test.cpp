@@ -210,25 +210,19 @@ TEST_CASE("snapshot: after any crash the value is the last one that was written,
     const auto value_in = [](crash_files& f, std::vector<std::byte>& out) {
         crash_files::file there;
         if (f.open(path, false, there) == ENOENT) return false;
-        store::snapshot_header h;
+        store::snapshot_image image(type);
         diagnostics why;
-        const auto got = store::read_snapshot(
-            f, there, path, h, 4096,
-            [&](std::size_t n) {
-                out.resize(n + 1);
-                return out.data();
-            },
-            why);
+        const auto got = image.read(f, there, path, 4096, why);
         INFO(why.text());
         REQUIRE(got);
-        REQUIRE(got->description == type.description);
-        out.resize(got->value.size());
+        REQUIRE(image.description() == type.description);
+        out.assign(got->begin(), got->end());
         return true;
     };
     const auto write = [](crash_files& f, std::size_t i, std::size_t n) {
-        std::vector<std::byte> value = content(i, n);
-        value.resize(n + store::snapshot_description(type).size());
-        return store::write_snapshot(f, path, path + ".next", type, i, value.data(), n, {}, true);
+        store::snapshot_image image(type);
+        std::ranges::copy(content(i, n), image.room_for(n));
+        return store::replace(f, path, path + ".next", image.seal(i, n), {}, true);
     };
     for (const std::size_t sector : {512U, 4096U}) {
         for (const std::size_t n : {0U, 100U, 3000U}) {

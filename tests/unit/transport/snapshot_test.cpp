@@ -109,10 +109,14 @@ TEST_CASE("snapshot: other types, second senders, damage and other people's file
 
     auto in = open_receiver<int>(at).value();
     std::fstream f(at.path, std::ios::in | std::ios::out | std::ios::binary);
-    f.seekp(parley::store::snapshot_header_bytes);
+    f.seekp(-1, std::ios::end);
     f << 'x' << std::flush;
     CHECK(open_receiver<int>(at, expired, &why).error() == errc::corrupt);
     CHECK_THAT(why.text(), contains("its checksum is wrong"));
+    f.seekp(parley::store::snapshot_header_bytes);  // the description of the type
+    f << 'x' << std::flush;
+    CHECK(open_receiver<float>(at, expired, &why).error() == errc::corrupt);
+    CHECK_THAT(why.text(), contains("its type is unreadable"));
     std::filesystem::resize_file(at.path, parley::store::snapshot_header_bytes + 5);
     CHECK(open_receiver<int>(at, expired, &why).error() == errc::corrupt);
     CHECK_THAT(why.text(), contains("cut off"));
