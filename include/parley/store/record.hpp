@@ -2,11 +2,10 @@
 // The record: what one message is in a log, in a file as in mapped memory.
 //
 //   byte  0        4        8             16            24         32        36     37     40
-//        +--------+--------+-------------+-------------+----------+---------+------+------+--------
-//        | length | check  | position    | sequence    | time     | sender  | kind | zero | payload
-//        | u32    | u32    | u64         | u64, from 1 | u64      | u32     | u8   |      | length
-//        B
-//        +--------+--------+-------------+-------------+----------+---------+------+------+--------
+//        +--------+--------+-------------+-------------+----------+---------+------+------+-----
+//        | length | check  | position    | sequence    | time     | sender  | kind | zero | pay-
+//        | u32    | u32    | u64         | u64, from 1 | u64      | u32     | u8   |      | load
+//        +--------+--------+-------------+-------------+----------+---------+------+------+-----
 //
 // Zeros follow up to the next multiple of the log's alignment. `check` is the CRC-32C of header,
 // with check 0, and payload. `position` counts bytes since the log began, so a record that lies in

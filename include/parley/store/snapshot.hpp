@@ -6,10 +6,9 @@
 //        | magic  | layout  | check | fingerprint | sequence | time   | length | text  | text | at
 //        | u64    | u32     | u32   | u64         | u64      | u64 ns | u64    | bytes | check| u32
 //        +--------+---------+-------+-------------+----------+--------+--------+-------+------+----
-//   60   | zero | 64: description of the type, at most 1024 bytes, zeros | at: value, length bytes
-//   |
-//        | u32  |                                                        | |
-//        +------+--------------------------------------------------------+-------------------------+
+//   60   | zero | 64: description of the type, at most 1024 bytes, zeros | at: the value,
+//        | u32  |                                                        | length bytes
+//        +------+--------------------------------------------------------+-----------------
 //
 // `check` is the CRC-32C of the 64 bytes before the description, with check 0, and of the value;
 // `text check` that of the description, which is looked at when types differ. The file is written
