@@ -85,7 +85,8 @@ figures bare_rate(std::uint64_t count) {
     return {rate, rate};
 }
 
-template <std::size_t N, int Readers, class Rule>
+/// `Batch`: how many a reader asks for at once; 1: one by one.
+template <std::size_t N, int Readers, std::size_t Batch, class Rule>
 figures parley_rate(Rule rule, std::uint64_t count) {
     const parley::shm at(bench::fresh_name(), {.writers_max = 1});
     auto* done = bench::shared<finish>();
@@ -108,15 +109,26 @@ figures parley_rate(Rule rule, std::uint64_t count) {
         },
         [&](bench::signals&, int) {
             auto in = parley::open_subscriber<payload<N>>(at).value();
-            auto v = std::make_unique<payload<N>>();
+            auto v = std::make_unique<payload<N>[]>(Batch);
             std::uint64_t next = 0, got = 0;
+            const auto receive = [&]() -> parley::result<std::size_t> {
+                if constexpr (Batch > 1) {
+                    return in.receive_many(std::span(v.get(), Batch), parley::expired);
+                } else {
+                    auto r = in.receive(v[0], parley::expired);
+                    if (!r) return r.error();
+                    return std::size_t{1};
+                }
+            };
             for (;;) {
-                const auto r = in.receive(*v, parley::expired);
+                const auto r = receive();
                 if (r) {
                     bench::seen(v.get());
-                    if (v->sequence < next) out_of_order(v->sequence, next);
-                    next = v->sequence + 1;
-                    ++got;
+                    for (std::size_t i = 0; i < *r; ++i) {
+                        if (v[i].sequence < next) out_of_order(v[i].sequence, next);
+                        next = v[i].sequence + 1;
+                    }
+                    got += *r;
                 } else if (r.error() == parley::errc::would_block) {
                     ::sched_yield();
                 } else {
@@ -145,7 +157,7 @@ std::uint64_t count_for(Run&& run, double seconds) {
     }
 }
 
-template <std::size_t N, int Readers, class Rule>
+template <std::size_t N, int Readers, std::size_t Batch = 1, class Rule>
 void compare(const settings& s, const char* name, Rule rule) {
     if ((s.size != 0 && s.size != N) || (s.readers != 0 && s.readers != Readers)) return;
     if (!s.rule.empty() && s.rule != name) return;
@@ -155,7 +167,7 @@ void compare(const settings& s, const char* name, Rule rule) {
     const char* place = "";
     double before = bench::line_round_trip_ns();
     for (int i = 0; i < s.pairs * 2 && static_cast<int>(ours.size()) < s.pairs; ++i) {
-        const auto x = parley_rate<N, Readers>(rule, count);
+        const auto x = parley_rate<N, Readers, Batch>(rule, count);
         const auto y = bare_rate<N, Readers>(count);
         const double after = bench::line_round_trip_ns();
         if (std::string_view(bench::placement(before)) == bench::placement(after)) {
@@ -187,6 +199,10 @@ void all_rules(const settings& s) {
     compare<N, 4>(s, "block", parley::when_full::block{});
     compare<N, 2>(s, "drop_oldest", parley::when_full::drop_oldest{});
     compare<N, 4>(s, "drop_oldest", parley::when_full::drop_oldest{});
+    compare<N, 2, 32>(s, "block/batch", parley::when_full::block{});
+    compare<N, 4, 32>(s, "block/batch", parley::when_full::block{});
+    compare<N, 2, 32>(s, "drop/batch", parley::when_full::drop_oldest{});
+    compare<N, 4, 32>(s, "drop/batch", parley::when_full::drop_oldest{});
 }
 
 }  // namespace
@@ -210,7 +226,8 @@ int main(int argc, char** argv) {
             s.size = static_cast<std::size_t>(std::atoll(value()));
         } else {
             std::printf(
-                "fanout_bench [--rule block|drop_oldest] [--readers 1|2|4] [--size 64|1024]\n"
+                "fanout_bench [--rule block|drop_oldest|block/batch|drop/batch] [--readers 1|2|4] "
+                "[--size 64|1024]\n"
                 "             [--pairs N] [--seconds S] [--json]\n");
             return 2;
         }

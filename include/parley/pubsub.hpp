@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 namespace parley {
@@ -64,6 +65,10 @@ public:
         return out_.send(value, d);
     }
     [[nodiscard]] result<void> try_publish(const T& value) { return out_.try_send(value); }
+    /// Several, in order; how many, if not all had room until the deadline.
+    [[nodiscard]] result<std::size_t> publish_many(std::span<const T> values, deadline d = never) {
+        return out_.send_many(values, d);
+    }
 
     /// Room for one T, or for n bytes; then `publish(std::move(it))`.
     [[nodiscard]] result<loaned<T, sink_type>> loan(

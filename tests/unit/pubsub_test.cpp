@@ -9,6 +9,8 @@
 
 #include <poll.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -20,6 +22,7 @@ using namespace parley_test;
 using namespace std::chrono_literals;
 using parley::diagnostics;
 using parley::errc;
+using parley::expired;
 using parley::open_publisher;
 using parley::open_subscriber;
 using parley::shm;
@@ -163,6 +166,82 @@ TEST_CASE("publisher: drop_oldest and latest_only wait for nobody, and losses ar
         CHECK(t.number == 1000);
         CHECK(in.lost() == 999);
     }
+}
+
+TEST_CASE("subscriber: batches take what is there, in order, wake a publisher, and count losses") {
+    const watchdog dog("pubsub: batches");
+    const unique_name name("topic");
+    constexpr std::uint64_t count = 5000;
+    // Both ends in batches that divide neither the ring nor each other.
+    const auto publish = [](auto& out, std::uint64_t from) {
+        std::vector<tick> some;
+        for (std::uint64_t i = from; i < from + 13 && i < count; ++i) some.push_back(nth(i));
+        return out.publish_many(some).value();
+    };
+    const auto receive = [](auto& in, std::uint64_t& next, std::uint64_t& got, parley::deadline d) {
+        std::array<tick, 7> some;
+        const auto n = in.receive_many(some, d);
+        for (std::size_t i = 0; n && i < *n; ++i) {
+            REQUIRE(some[i].number >= next);
+            REQUIRE(some[i].twice == 2 * some[i].number);
+            next = some[i].number + 1;
+            ++got;
+        }
+        return n;
+    };
+    SECTION("block: the publisher waits for a batch to be taken") {
+        auto out = open_publisher<tick>(tiny(name), when_full::block{}).value();
+        std::uint64_t next = 0, got = 0;
+        auto in = open_subscriber<tick>(tiny(name)).value();
+        std::thread other([&] {
+            for (std::uint64_t i = 0; i < count; i += publish(out, i)) {
+            }
+            out.close().value();
+        });
+        auto n = receive(in, next, got, parley::never);
+        while (n) n = receive(in, next, got, parley::never);
+        other.join();
+        CHECK(n.error() == errc::closed);
+        CHECK(got == count);
+        CHECK(in.lost() == 0);
+    }
+    SECTION("drop_oldest and latest_only: what was overwritten is lost, and nothing else") {
+        const auto run = [&](auto rule) {
+            auto out = open_publisher<tick>(tiny(name), rule).value();
+            auto in = open_subscriber<tick>(tiny(name)).value();
+            std::uint64_t next = 0, got = 0;
+            for (std::uint64_t i = 0; i < count;) {
+                i += publish(out, i);
+                if (i % 3 == 0) (void)receive(in, next, got, expired);
+            }
+            while (receive(in, next, got, expired)) {
+            }
+            CHECK(next == count);
+            CHECK(got + in.lost() == count);
+            CHECK(got > 0);
+        };
+        run(when_full::drop_oldest{});
+        run(when_full::latest_only{});
+    }
+    SECTION("two publishers have their turns") {
+        auto a = open_publisher<tick>(tiny(name), when_full::block{}).value();
+        auto b = open_publisher<tick>(tiny(name), when_full::block{}).value();
+        auto in = open_subscriber<tick>(tiny(name)).value();
+        CHECK(publish(a, 0) == 13);
+        CHECK(publish(b, 1000) == 13);
+        std::vector<std::uint64_t> seen;
+        while (seen.size() < 26) {
+            std::array<tick, 7> some;
+            const auto n = in.receive_many(some).value();
+            for (std::size_t i = 0; i < n; ++i) seen.push_back(some[i].number);
+        }
+        std::ranges::sort(seen);
+        for (std::uint64_t i = 0; i < 13; ++i) {
+            CHECK(seen[i] == i);
+            CHECK(seen[13 + i] == 1000 + i);
+        }
+    }
+    CHECK(leftovers(name.text()).empty());
 }
 
 TEST_CASE("publisher: several on one topic have a ring each; the last to leave removes the name") {

@@ -80,6 +80,21 @@ public:
             c.wake_publisher(*f, asleep);
         return placement::placed;
     }
+    /// The messages of the publisher whose turn it is, `each` bytes long, that are there and have
+    /// room in `into`. How many; 0 if try_receive is to say what else there is.
+    std::size_t receive_many_into(mutable_bytes into, std::size_t each) {
+        core& c = *core_;
+        followed* const f = c.now;
+        if (f == nullptr || c.in_chunks || f->borrowed != 0) return 0;
+        std::size_t n = 0;
+        for (; into.size() >= each && f->ring.position() < c.turn_until; ++n) {
+            if (!f->ring.take_into(into.first(each))) break;
+            into = into.subspan(each);
+        }
+        if (n == 0) return 0;
+        if (const auto asleep = f->ring.release(); asleep != 0) c.wake_publisher(*f, asleep);
+        return n;
+    }
 
     result<void> wait(time_point until) {
         core& c = *core_;
