@@ -85,7 +85,8 @@ public:
                                      std::uint64_t most, diagnostics& why) {
         is_ours_ = false;
         if (bytes_ == 0) grow(usual_bytes);
-        for (;;) {
+        // Twice if there is more of it than room. Only who means harm writes in place, and more.
+        for (int attempt = 0; attempt < 3; ++attempt) {
             const auto got = fs.read_at(f, 0, {at_, bytes_});
             if (got < 0) {
                 return why.fail(detail::last_error(), detail::explain("reading " + path, errno));
@@ -94,23 +95,25 @@ public:
             if (const char* how = judge(n)) [[unlikely]]
                 return refuse(how, path, why);
             const auto& h = header();
-            if (h.length > n - h.value_at) [[unlikely]] {  // then there is more of it, or was
-                if (h.length > fs.size(f) - h.value_at) return refuse("it was cut off", path, why);
-                if (h.length <= most && n == bytes_) {
-                    grow(h.value_at + static_cast<std::size_t>(h.length));
-                    continue;
-                }
-            }
+            const auto is_in = [&](std::uint64_t file) {
+                return h.value_at <= file && h.length <= file - h.value_at;
+            };
+            const bool whole = is_in(n);
+            if (!whole && !is_in(fs.size(f))) return refuse(cut_off, path, why);
             if (h.length > most) [[unlikely]] {
                 return why.fail(errc::message_too_large,
                                 path + " holds a value of " + std::to_string(h.length) +
                                     " bytes; ?message_bytes_max= allows " + std::to_string(most));
             }
-            if (h.length > n - h.value_at) return refuse("it was cut off", path, why);
+            if (!whole) {
+                grow(h.value_at + static_cast<std::size_t>(h.length));
+                continue;
+            }
             const bytes value(at_ + h.value_at, static_cast<std::size_t>(h.length));
             if (check(value) != h.check) return refuse("its checksum is wrong", path, why);
             return value;
         }
+        return refuse(cut_off, path, why);
     }
     /// Of what was read or is to be written.
     [[nodiscard]] snapshot_header& header() const noexcept {
@@ -133,6 +136,7 @@ private:
         bytes_ = n;
         const auto first = reinterpret_cast<std::uintptr_t>(memory_.get());
         at_ = memory_.get() + (alignment_ - first % alignment_) % alignment_;
+        std::memset(at_, 0, sizeof(snapshot_header));
     }
     [[gnu::noinline]] void make_ours(std::size_t n) {
         if (usual_at_ + n > bytes_) grow(std::max(usual_at_ + n, 2 * bytes_));
@@ -163,16 +167,18 @@ private:
     // What is wrong with the beginning of a file, of which n bytes were read.
     static constexpr const char* foreign = "foreign";
     static constexpr const char* other_layout = "other layout";
+    static constexpr const char* cut_off = "it was cut off";
     [[nodiscard]] const char* judge(std::size_t n) const noexcept {
         const auto& h = header();
+        if (n < sizeof h) std::memset(at_ + n, 0, sizeof h - n);  // of a file before
         if (n < 16 || h.magic != snapshot_magic) return foreign;
         if (h.layout != snapshot_layout) return other_layout;
-        if (n < sizeof h) return "it was cut off";
+        if (n < sizeof h) return cut_off;
         if (h.description_bytes > snapshot_description_max || h.value_at > snapshot_value_at_max ||
             h.value_at < sizeof h + h.description_bytes) {
             return "its header means nothing";
         }
-        if (n < h.value_at) return "it was cut off";
+        if (n < sizeof h + h.description_bytes) return cut_off;
         const bool ours = h.fingerprint == type_.fingerprint;
         if (!ours && check_of_description() != h.description_check) return "its type is unreadable";
         return nullptr;

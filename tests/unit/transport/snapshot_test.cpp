@@ -11,7 +11,10 @@
 
 #include <poll.h>
 
+#include <array>
+#include <cstdint>
 #include <fstream>
+#include <memory>
 #include <string>
 
 using namespace parley_test;
@@ -91,6 +94,24 @@ TEST_CASE("snapshot: a receiver sleeps until the value is replaced, and its desc
     CHECK(::poll(&always, 1, 0) == 1);
 }
 
+TEST_CASE("snapshot: values of an alignment larger than what is read first come whole") {
+    struct alignas(16384) page {
+        std::array<std::byte, 16384> content;
+    };
+    const temporary_directory dir;
+    const snapshot at(dir / "value");
+    auto out = open_sender<page>(at).value();
+    auto in = open_receiver<page>(at).value();
+    auto p = std::make_unique<page>();
+    for (int i = 1; i <= 3; ++i) {
+        p->content.fill(std::byte(i));
+        out.send(*p).value();
+        const auto seen = in.borrow().value();
+        CHECK(reinterpret_cast<std::uintptr_t>(&*seen) % alignof(page) == 0);
+        CHECK(seen->content == p->content);
+    }
+}
+
 TEST_CASE("snapshot: other types, second senders, damage and other people's files are told") {
     const temporary_directory dir;
     const snapshot at(dir / "value");
@@ -122,6 +143,14 @@ TEST_CASE("snapshot: other types, second senders, damage and other people's file
     CHECK_THAT(why.text(), contains("cut off"));
     open_sender<int>(at).value().send(6).value();  // mends it
     CHECK(open_receiver<int>(at).value().receive().value() == 6);
+
+    std::filesystem::resize_file(at.path, 20);
+    CHECK(open_receiver<int>(at, expired, &why).error() == errc::corrupt);
+    CHECK_THAT(why.text(), contains("cut off"));
+    auto mending = open_sender<int>(at).value();
+    mending.send(7).value();
+    CHECK(mending.end().sequence() == 1);
+    mending.close().value();
 
     REQUIRE(at.remove(why));
     CHECK(dir.entries() == 0);
