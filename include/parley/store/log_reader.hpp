@@ -88,7 +88,8 @@ public:
                 expected_.step_over(h);
                 return next_record::found;
             } else if (j == judged::partial && !fresh_enough(seen, h)) {
-                if (!fetch(whole_size(seen, h))) return next_record::failed;
+                const auto whole = static_cast<std::size_t>(whole_size(seen, h));
+                if (!fetch(whole)) return next_record::failed;
             } else if (!fresh) {  // what was read ahead may have been changed since
                 if (!fetch(0)) return next_record::failed;
                 fresh = true;
@@ -111,7 +112,8 @@ public:
             h.kind != record_kind::message)
             return nullptr;
         const std::size_t stride = record_stride(h.length);
-        if (stride > there || record_check(h, at + record_header_bytes) != h.check) return nullptr;
+        if (!record_fits(h.length, there)) return nullptr;
+        if (record_check(h, at + record_header_bytes) != h.check) return nullptr;
         begin_ += stride;
         expected_.position += stride;
         ++expected_.sequence;
@@ -192,8 +194,9 @@ private:
         return behind ? next_record::gone : next_record::nothing;
     }
 
-    [[nodiscard]] static std::size_t whole_size(bytes seen, const record_header& h) noexcept {
-        return seen.size() < record_header_bytes ? record_header_bytes : record_stride(h.length);
+    [[nodiscard]] static std::uint64_t whole_size(bytes seen, const record_header& h) noexcept {
+        if (seen.size() < record_header_bytes) return record_header_bytes;
+        return record_header_bytes + ((std::uint64_t{h.length} + 7) & ~std::uint64_t{7});
     }
     /// False if more of a partial record may be in the file.
     [[nodiscard]] bool fresh_enough(bytes seen, const record_header& h) noexcept {

@@ -58,6 +58,13 @@ static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kin
     return (record_header_bytes + n + alignment - 1) & ~(alignment - 1);
 }
 
+/// Whether a record that says this length lies in n bytes.
+[[nodiscard]] constexpr bool record_fits(std::uint32_t length, std::size_t n,
+                                         std::size_t alignment = 8) noexcept {
+    // Where addresses have 32 bits, what a damaged length says may wrap around.
+    return (sizeof n > 4 || length <= n) && record_stride(length, alignment) <= n;
+}
+
 #if defined(__x86_64__)
 [[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t record_check_by_processor(
     const record_header& h, const std::byte* payload) noexcept {
@@ -140,7 +147,7 @@ enum class judged : std::uint8_t {
                            out.kind >= record_kind::message && out.kind <= record_kind::turn;
     if (!plausible) [[unlikely]]
         return is_nothing(record_header_bytes) ? judged::nothing : judged::bad;
-    if (record_stride(out.length, e.alignment) > at.size()) return judged::partial;
+    if (!record_fits(out.length, at.size(), e.alignment)) return judged::partial;
     return record_check(out, at.data() + record_header_bytes) == out.check ? judged::whole
                                                                            : judged::bad;
 }
