@@ -43,6 +43,26 @@ shm tiny(const std::string& name, parley::waiting wait = parley::waiting::spin_t
 }
 tick nth(std::uint64_t i) { return {i, 2 * i}; }
 
+constexpr std::uint64_t count = 5000;
+// Both ends in batches that divide neither the ring nor each other.
+std::size_t publish(parley::publisher<tick>& out, std::uint64_t from) {
+    std::vector<tick> some;
+    for (std::uint64_t i = from; i < from + 13 && i < count; ++i) some.push_back(nth(i));
+    return out.publish_many(some).value();
+}
+parley::result<std::size_t> receive(parley::subscriber<tick>& in, std::uint64_t& next,
+                                    std::uint64_t& got, parley::deadline d) {
+    std::array<tick, 7> some;
+    const auto n = in.receive_many(some, d);
+    for (std::size_t i = 0; n && i < *n; ++i) {
+        REQUIRE(some[i].number >= next);
+        REQUIRE(some[i].twice == 2 * some[i].number);
+        next = some[i].number + 1;
+        ++got;
+    }
+    return n;
+}
+
 }  // namespace
 
 TEST_CASE("publisher: each subscriber gets each message, in order, whoever comes first") {
@@ -171,24 +191,6 @@ TEST_CASE("publisher: drop_oldest and latest_only wait for nobody, and losses ar
 TEST_CASE("subscriber: batches take what is there, in order, wake a publisher, and count losses") {
     const watchdog dog("pubsub: batches");
     const unique_name name("topic");
-    constexpr std::uint64_t count = 5000;
-    // Both ends in batches that divide neither the ring nor each other.
-    const auto publish = [](auto& out, std::uint64_t from) {
-        std::vector<tick> some;
-        for (std::uint64_t i = from; i < from + 13 && i < count; ++i) some.push_back(nth(i));
-        return out.publish_many(some).value();
-    };
-    const auto receive = [](auto& in, std::uint64_t& next, std::uint64_t& got, parley::deadline d) {
-        std::array<tick, 7> some;
-        const auto n = in.receive_many(some, d);
-        for (std::size_t i = 0; n && i < *n; ++i) {
-            REQUIRE(some[i].number >= next);
-            REQUIRE(some[i].twice == 2 * some[i].number);
-            next = some[i].number + 1;
-            ++got;
-        }
-        return n;
-    };
     SECTION("block: the publisher waits for a batch to be taken") {
         auto out = open_publisher<tick>(tiny(name), when_full::block{}).value();
         std::uint64_t next = 0, got = 0;
