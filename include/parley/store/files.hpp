@@ -177,8 +177,8 @@ template <class Files>
 }
 
 /// The same under a name that may have a file: readers, and a crash, find either the old one or the
-/// new one; the old one, if this gives an errno. `temporary` is the caller's alone. Durable when
-/// this returns, if `durable`.
+/// new one. `temporary` is the caller's alone. Durable when this returns 0, if `durable`; after an
+/// errno it is the old one, or, where the directory could not be synced, the new one.
 template <class Files>
 [[nodiscard]] int replace(Files& fs, const std::string& path, const std::string& temporary,
                           bytes content, const detail::known_permissions& mode,

@@ -200,7 +200,9 @@ private:
     }
     /// False if more of a partial record may be in the file.
     [[nodiscard]] bool fresh_enough(bytes seen, const record_header& h) noexcept {
-        return offset() + whole_size(seen, h) > fs_->size(file_);
+        const std::uint64_t whole = whole_size(seen, h);
+        return whole > std::numeric_limits<std::size_t>::max() / 2 ||
+               offset() + whole > fs_->size(file_);
     }
     /// Reads from the next record on, at least `needed` bytes if the file has them.
     bool fetch(std::size_t needed) {

@@ -51,6 +51,11 @@ inline constexpr std::size_t snapshot_header_bytes = sizeof(snapshot_header);
 inline constexpr std::size_t snapshot_description_max = 1024;
 inline constexpr std::size_t snapshot_value_at_max = 1 << 20;
 static_assert(snapshot_header_bytes == 64);
+
+/// Whether a value of this type can be found again.
+[[nodiscard]] constexpr bool fits_snapshot(const message_type& type) noexcept {
+    return type.alignment <= snapshot_value_at_max / 2;
+}
 static_assert(offsetof(snapshot_header, check) == 12 && offsetof(snapshot_header, length) == 40);
 
 /// A snapshot's file in memory, to be written or as it was read; its room grows, and stays.

@@ -85,9 +85,8 @@ public:
 
     result<void> wait(time_point until) {
         core& c = *core_;
-        if (c.failed || c.has_room()) return {};
-        c.want_room();
-        return c.room->wait([&c] { return c.has_room(); }, until);
+        if (!c.failed) c.want_room();
+        return c.room->wait([&c] { return c.failed || c.has_room(); }, until);
     }
     result<int> pollable() {
         core& c = *core_;
@@ -208,7 +207,7 @@ private:
         /// There is all that try_loan would look after, and nothing but to write it follows.
         [[nodiscard]] bool is_ready(std::size_t n) const noexcept {
             const std::size_t stride = store::record_stride(n);
-            return n <= ready_max && !loaned && !failed && !has_pending() &&
+            return n < ready_end && !loaned && !failed && !has_pending() &&
                    log.file_bytes() < rotate_at && log.has_reserved(stride + end_bytes);
         }
         /// Memory and disk for a record of n bytes, in the file that is to have it.
@@ -231,17 +230,18 @@ private:
         /// The header stands right before the payload, which is aligned as the type wants.
         void make_scratch(std::size_t n) {
             const std::size_t alignment = std::max<std::size_t>(64, type.alignment);
-            const std::size_t wanted =
-                store::record_stride(n) + store::record_header_bytes + 2 * alignment;
+            const std::size_t wanted = store::record_stride(n) + end_bytes + 2 * alignment;
             if (wanted <= scratch_bytes) return;
-            scratch_bytes = std::max(wanted, 2 * scratch_bytes);
-            scratch = std::make_unique_for_overwrite<std::byte[]>(scratch_bytes);
+            const std::size_t bytes = std::max(wanted, 2 * scratch_bytes);
+            scratch = std::make_unique_for_overwrite<std::byte[]>(bytes);
+            scratch_bytes = bytes;
             const auto first = reinterpret_cast<std::uintptr_t>(scratch.get());
             const auto at = (first + store::record_header_bytes + alignment - 1) / alignment;
             payload = scratch.get() + (at * alignment - first);
-            if (plan.capacity_bytes == 0 && plan.await == store::level::visible) ready_max = n;
+            if (plan.capacity_bytes != 0 || plan.await != store::level::visible) return;
+            const auto behind = static_cast<std::size_t>(scratch.get() + bytes - payload);
+            ready_end = std::min(behind & ~std::size_t{7}, most) + 1;
         }
-        /// A message into the scratch.
         [[gnu::always_inline]] void put(bytes m) noexcept {
             if (!m.empty()) std::memcpy(payload, m.data(), m.size());
             seal(store::record_kind::message, m.size());
@@ -309,7 +309,7 @@ private:
             if (l == store::level::written) e = log.push(pushed);
             if (l == store::level::synced) e = log.sync();
             if (e != 0) return fail(e, "syncing ");
-            pushed = next.position;
+            if (l != store::level::visible) pushed = next.position;
             if (l == store::level::synced) {
                 std_atomics::store(state().synced, next.position, std::memory_order_release);
             }
@@ -384,7 +384,7 @@ private:
         std::size_t held_bytes = 0;  // of records that are committed and not written …
         std::size_t in_scratch = 0;  // … and of the one behind them
         std::size_t refused = 0;
-        std::size_t ready_max = 0;  // what is as long needs nobody to be awaited, and has scratch
+        std::size_t ready_end = 0;  // below it there is scratch, and nobody is to be awaited
         std::uint64_t pushed = 0;
         error_code failed;
         bool loaned = false;

@@ -60,7 +60,10 @@ public:
             c.heard();
         }
         const auto* const h = c.log.next_message();
-        if (h == nullptr) return placement::not_placed;
+        if (h == nullptr) {
+            c.heard_at = core::unheard;  // what was heard is still to be looked into
+            return placement::not_placed;
+        }
         const auto* const payload = reinterpret_cast<const std::byte*>(h + 1);
         if (h->length != into.size()) {
             c.head = *h;

@@ -62,11 +62,13 @@ struct snapshot {
     [[nodiscard]] result<sink> open_sink(const open_request& request) const {
         const auto checked = check(*request.why);
         if (!checked) return checked.error();
+        if (auto r = check(request.type, *request.why); !r) return r.error();
         return sink::open(path, request, plan(*checked), to_uri());
     }
     [[nodiscard]] result<source> open_source(const open_request& request) const {
         const auto checked = check(*request.why);
         if (!checked) return checked.error();
+        if (auto r = check(request.type, *request.why); !r) return r.error();
         return source::open(path, request, plan(*checked), to_uri());
     }
     /// Removes the value. Errors: not_found, denied, corrupt (no snapshot: left alone).
@@ -79,6 +81,12 @@ struct snapshot {
 private:
     [[nodiscard]] detail::snapshot_plan plan(const detail::known_permissions& mode) const noexcept {
         return {with.message_bytes_max, mode, with.await != level::visible};
+    }
+    [[nodiscard]] static result<void> check(const message_type& type, diagnostics& why) {
+        if (store::fits_snapshot(type)) return {};
+        return why.fail(errc::unsupported, "a snapshot aligns its value to 512 KiB at most, " +
+                                               std::string(type.description) + " wants " +
+                                               std::to_string(type.alignment) + " bytes");
     }
     [[nodiscard]] result<detail::known_permissions> check(diagnostics& why) const {
         if (!path.empty() && path.back() != '/' && path.size() <= 4000) {

@@ -102,6 +102,7 @@ private:
             if (failed != errc{}) return;
             failed = reason.first;
             words = std::move(reason.second);
+            over = true;
         }
 
         unique_fd fd;
@@ -114,6 +115,7 @@ private:
         short awaits = POLLOUT;
         short blocked = 0;         // what the socket was not ready for in this call
         int flags = MSG_DONTWAIT;  // of what reads
+        bool over = false;         // nothing more can be read or written
         bool at_end = false;
         bool goodbye = false;   // the other side said it
         bool ready = false;     // the handshake is done
@@ -142,9 +144,10 @@ private:
     template <class Call>
     ssize_t work(Call call, const std::size_t& done) noexcept {
         core& c = *core_;
-        if (c.failed != errc{}) return errno = ECONNRESET, -1;
+        if (c.over) return errno = ECONNRESET, -1;
         c.blocked = 0;
         if (!c.ready) {
+            ERR_clear_error();
             if (const int r = SSL_do_handshake(c.ssl.get()); r != 1) return stopped();
             if (!agreed()) return -1;
             c.ready = true;
@@ -185,20 +188,26 @@ private:
         if ((alert & 0xff) != SSL_AD_CLOSE_NOTIFY) return;
         static_cast<core*>(SSL_get_app_data(ssl))->goodbye = true;
     }
-    /// SSL_get_error would trust the thread's error queue, which had to be cleared before every
-    /// call that mostly succeeds; what our side of the BIO saw tells as much.
+    /// SSL_get_error trusts the thread's error queue, which therefore is cleared before a
+    /// handshake; to ask it before every message costs more than a message does. From then on what
+    /// our side of the BIO saw tells as much, but for a record that cannot be deciphered.
     [[gnu::noinline]] ssize_t stopped() noexcept {
         core& c = *core_;
-        if (c.blocked != 0) {
+        const auto said = ERR_peek_last_error();
+        const bool refused = !c.ready && said != 0;  // and the alert may have been in vain
+        if (c.blocked != 0 && !refused) {
             c.awaits = c.blocked;
             return errno = EAGAIN, -1;
         }
-        if (c.number != 0) return errno = std::exchange(c.number, 0), -1;
+        if (c.number != 0 && !refused) {
+            ERR_clear_error();
+            return errno = std::exchange(c.number, 0), -1;
+        }
         if (c.goodbye) return 0;
-        const auto said = ERR_peek_last_error();
         const bool cut_off = c.at_end && ERR_GET_REASON(said) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
         if (said != 0 && !cut_off) c.fail(tls_failure());
         ERR_clear_error();
+        c.over = true;
         return errno = ECONNRESET, -1;
     }
 

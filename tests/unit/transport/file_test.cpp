@@ -10,9 +10,11 @@
 
 #include <poll.h>
 
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace parley_test;
@@ -52,6 +54,12 @@ std::vector<int> numbers(int first, int last) {
     std::vector<int> all;
     for (; first < last; ++first) all.push_back(first);
     return all;
+}
+/// What the ends say in path.ends.
+parley::store::ends_page ends_of(const file& at) {
+    parley::store::ends_page p;
+    std::ifstream(at.path + ".ends", std::ios::binary).read(reinterpret_cast<char*>(&p), sizeof p);
+    return p;
 }
 void change(const std::string& path, std::uint64_t offset, const std::string& text) {
     std::fstream f(path, std::ios::in | std::ios::out | std::ios::binary);
@@ -286,6 +294,46 @@ TEST_CASE("file: damage in what was synced is never cut off") {
     auto in = open_receiver<int>(followed(at.path)).value();
     for (int i = 0; i < 6; ++i) CHECK(in.try_receive().value() == i);
     CHECK(in.try_receive().error() == errc::corrupt);
+}
+
+TEST_CASE("file: who sleeps for a message is told that the log was truncated") {
+    const watchdog dog("a truncated log");
+    const temporary_directory dir;
+    const file at(dir / "log");
+    auto out = open_sender<int>(at).value();
+    auto in = open_receiver<int>(at).value();
+    int v = 0;
+    for (int i = 0; i < 3; ++i) {  // two of them are awaited
+        std::thread later([&] { out.send(i).value(); });
+        in.receive(v).value();
+        CHECK(v == i);
+        later.join();
+    }
+    std::thread later([&] { std::filesystem::resize_file(at.path, 1088); });
+    CHECK(in.receive(v).error() == errc::corrupt);
+    CHECK_THAT(in.why().text(), contains("was cut off"));
+    later.join();
+}
+
+TEST_CASE("file: an empty message waits for room, and for the disk, as any other does") {
+    const temporary_directory dir;
+    file bounded(dir / "bounded");
+    bounded.with.capacity_bytes = 4096;
+    auto out = open_sender<std::string>(bounded).value();
+    std::size_t sent = 0;
+    while (out.try_send("") && sent < 1000) ++sent;
+    CHECK(sent > 10);
+    CHECK(sent < 110);
+    CHECK(out.try_send("").error() == errc::would_block);
+
+    file synced(dir / "synced");
+    synced.with.await = level::synced;
+    auto safe = open_sender<std::string>(synced).value();
+    parley::diagnostics why;
+    for (const char* text : {"x", "", "y", ""}) {
+        safe.send(text).value();
+        CHECK(ends_of(synced).synced == ends_of(synced).tail);
+    }
 }
 
 TEST_CASE("file: a truncated log is told, and what is left is read") {
