@@ -30,6 +30,15 @@ public:
     [[nodiscard]] result<void> join(const log_names& names, const message_type& type,
                                     const detail::known_permissions& mode, diagnostics& why) {
         real_files fs;
+        log_header found;
+        {  // Beside what is no log nothing is made.
+            unique_fd there;
+            const int e = fs.open(names.path, false, there);
+            if (is_no_file(e)) return refuse(names.path, why);
+            if (e == 0) {
+                if (auto r = read_log_header(fs, there, names.path, found, why); !r) return r;
+            }
+        }
         const ends_page fresh = fresh_ends();
         if (auto r = open_or_make(fs, names.ends(), bytes_of(fresh), mode, why); !r) return r;
         if (auto r = map(names.ends(), PROT_READ | PROT_WRITE, why); !r) return r;
@@ -43,7 +52,6 @@ public:
         auto made = open_or_make(fs, names.path, bytes_of(header), mode, why);
         std::swap(log, file_);
         if (!made) return made;
-        log_header found;
         return read_log_header(fs, log, names.path, found, why);
     }
     /// Maps path.ends for who only follows; false if it is not there.
@@ -67,14 +75,17 @@ public:
 private:
     using unique_fd = detail::unique_fd;
 
+    [[nodiscard]] static bool is_no_file(int e) noexcept { return e == EISDIR || e == ELOOP; }
+    static error_code refuse(const std::string& path, diagnostics& why) {
+        return why.fail(errc::corrupt, path + " is no file of parley; it is left alone");
+    }
+
     result<void> open_or_make(real_files& fs, const std::string& path, bytes content,
                               const detail::known_permissions& mode, diagnostics& why) {
         for (;;) {
             int e = fs.open(path, true, file_);
             if (e == 0) return {};
-            if (e == EISDIR || e == ELOOP) {
-                return why.fail(errc::corrupt, path + " is no file of parley; it is left alone");
-            }
+            if (is_no_file(e)) return refuse(path, why);
             if (e == ENOENT) {
                 e = publish(fs, path, content, mode);
                 if (e == 0 || e == EEXIST) continue;

@@ -366,6 +366,8 @@ TEST_CASE("file: other people's files are left alone") {
     CHECK(open_sender<int>(file(dir / "gone/log"), expired, &why).error() == errc::not_found);
     CHECK_THAT(why.text(), contains("gone/log"));
     CHECK(open_sender<int>(file(dir.path().string()), expired, &why).error() == errc::corrupt);
+    CHECK(!std::filesystem::exists(dir.path().string() + ".ends"));
+    CHECK(dir.entries() == 1);
     CHECK(open_sender<int>(file(dir / "x", {.capacity_bytes = 7}), expired, &why).error() ==
           errc::invalid_argument);
 }
