@@ -115,7 +115,8 @@ private:
 ///     while (auto t = seen.receive()) use(*t);
 ///     if (seen.lost() > 0) resync();
 ///
-/// It gets what is published after it was opened. `borrow` looks at the message in the ring under
+/// It gets what is published after it was opened. `receive_many` takes what is there in one look,
+/// which is cheaper for short messages. `borrow` looks at the message in the ring under
 /// block and drop_newest, and holds its publisher up meanwhile; under the other rules at a copy,
 /// one at a time. In chunks it looks at the message itself by every rule, at as many as there are
 /// chunks, and holds nobody up before all are held. What is written there is its publisher's word:

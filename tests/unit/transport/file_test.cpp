@@ -309,7 +309,8 @@ TEST_CASE("file: who sleeps for a message is told that the log was truncated") {
         CHECK(v == i);
         later.join();
     }
-    std::thread later([&] { std::filesystem::resize_file(at.path, 1088); });
+    std::thread later(
+        [&] { std::filesystem::resize_file(at.path, parley::store::log_header_bytes); });
     CHECK(in.receive(v).error() == errc::corrupt);
     CHECK_THAT(in.why().text(), contains("was cut off"));
     later.join();
