@@ -226,7 +226,7 @@ private:
             if (!raw.empty() || !patient) return false;
             rush.pause();
             const auto to = raw.room(batch_bytes);
-            const auto n = ::read(patient.get(), to.data(), to.size());
+            const auto n = ::read(patient.get(), to.data(), rush.most(to.size()));
             if (n <= 0) return false;
             raw.filled(static_cast<std::size_t>(n));
             const bool taken = take_usual();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// When the reader of a stream of bytes is to hold back for a moment, so that messages gather.
+// How much the reader of a stream of bytes is to take at once, and when to hold back for a moment.
 #pragma once
 
 #include <parley/base/time.hpp>
@@ -17,11 +17,20 @@ namespace detail {
 /// waking it: small messages through a pipe pass 2.5 times as fast if some gather first. So a read
 /// that found several, and yet only a few, is followed by some microseconds of pause, a fraction of
 /// what a sleep and a wake-up cost. Who gets one at a time is not held up.
+/// Of messages that cost a copy of some length anyway, and follow each other in equal length, one
+/// a read is best: a reader that takes what there is comes back too soon, finds one and a part,
+/// and holds the kernel's lock just when the writer wants it (1 KiB: 0.8 of the rate).
 class gathering {
 public:
     /// A read found so many bytes; the first message in them, with its frame, is `first` long.
     void found(std::size_t bytes, std::size_t first) noexcept {
         rush_ = bytes > first && bytes < enough_bytes;
+        single_ = first == last_ && first >= single_min && first <= single_max;
+        last_ = first;
+    }
+    /// How much the next read is to take, of so much room.
+    [[nodiscard]] std::size_t most(std::size_t room) const noexcept {
+        return single_ && last_ < room ? last_ : room;
     }
     /// Before the next read, if it may wait.
     void pause() const noexcept {
@@ -36,9 +45,12 @@ private:
         } while (clock::now() < until);
     }
     static constexpr std::size_t enough_bytes = std::size_t{2} << 10;
+    static constexpr std::size_t single_min = 512, single_max = 4096;
     static constexpr auto pause_for = std::chrono::microseconds(5);
 
+    std::size_t last_ = 0;
     bool rush_ = false;
+    bool single_ = false;
 };
 
 }  // namespace detail

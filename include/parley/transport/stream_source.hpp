@@ -202,7 +202,7 @@ private:
             while (plain && !failed_before && !borrowed && !ready.made()) {
                 rush.pause();
                 const auto to = reader.room(io.packet_bytes_max());
-                const auto n = io.read(to.data(), to.size(), reading::blocking);
+                const auto n = io.read(to.data(), rush.most(to.size()), reading::blocking);
                 if (n <= 0) return false;
                 reader.filled(static_cast<std::size_t>(n));
                 if (reader.ready()) {
