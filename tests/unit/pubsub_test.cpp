@@ -425,6 +425,7 @@ TEST_CASE("subscriber: its descriptor is readable while a message, or an end, is
     CHECK(::poll(&p, 1, -1) == 1);
     CHECK(in.receive().value().number == 7);
     while (in.try_receive().error() != errc::closed) CHECK(::poll(&p, 1, -1) == 1);
+    elsewhere.join();  // who closed rings after that can be seen
     CHECK(in.try_receive().error() == errc::would_block);
     CHECK(::poll(&p, 1, 0) == 0);
     CHECK(open_publisher<tick>(tiny(name), when_full::block{})->limits().pollable == false);

@@ -2,6 +2,7 @@
 // What the kernel tells of files that change (inotify).
 #pragma once
 
+#include <parley/base/bytes.hpp>
 #include <parley/detail/posix.hpp>
 
 #include <sys/inotify.h>
@@ -10,6 +11,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 namespace parley {
 inline namespace v1 {
@@ -41,12 +43,7 @@ public:
         alignas(inotify_event) char events[4096];
         const auto n = retried([&] { return ::read(fd_.get(), events, sizeof events); });
         if (n < 0) return last_error();
-        for (ssize_t at = 0; at < n;) {
-            inotify_event e;
-            std::memcpy(&e, events + at, sizeof e);
-            each(e, events + at + sizeof e);
-            at += static_cast<ssize_t>(sizeof e + e.len);
-        }
+        for_each(events, n, each);
         return {};
     }
     result<void> take(time_point until) noexcept {
@@ -54,8 +51,70 @@ public:
     }
     void reset() noexcept { fd_.reset(); }
 
-private:
+protected:
+    template <class Each>
+    static void for_each(const char* events, ssize_t n, Each each) noexcept {
+        for (ssize_t at = 0; at < n;) {
+            inotify_event e;
+            std::memcpy(&e, events + at, sizeof e);
+            each(e, events + at + sizeof e);
+            at += static_cast<ssize_t>(sizeof e + e.len);
+        }
+    }
+
     unique_fd fd_;
+};
+
+/// Tells when a file in a directory gets a certain name.
+class name_watch : public change_watch {
+public:
+    explicit name_watch(const std::string& name) : name_(name + '\0') {
+        // As the kernel pads it.
+        name_.resize((name_.size() + sizeof(inotify_event) - 1) & ~(sizeof(inotify_event) - 1));
+    }
+    result<void> look_at(const char* directory) noexcept {
+        if (auto r = change_watch::look_at(directory, IN_MOVED_TO); !r) return r.error();
+        return {};
+    }
+
+    /// Waits until it happened. timed_out: it did not.
+    [[gnu::noinline]] result<void> await(time_point until) noexcept {
+        for (bool ours = false; !ours;) {
+            auto r = take(until, [&](const inotify_event& e, const char* n) { ours |= is(e, n); });
+            if (!r) return r;
+        }
+        return {};
+    }
+    /// The usual case of a wait: as long as it takes, for one read. False: wait on.
+    [[nodiscard]] bool await_in_read() noexcept {
+        alignas(inotify_event) char events[4096];
+        const auto n = ::read(fd_.get(), events, sizeof events);
+        constexpr std::size_t head = sizeof(inotify_event);
+        if (n == static_cast<ssize_t>(head + name_.size())) [[likely]] {
+            std::uint64_t other = 0;
+            for (std::size_t at = 0; at < name_.size(); at += 8) {
+                other |=
+                    load_le<std::uint64_t>(reinterpret_cast<std::byte*>(events) + head + at) ^
+                    load_le<std::uint64_t>(reinterpret_cast<const std::byte*>(name_.data()) + at);
+            }
+            if (other == 0) return true;
+        }
+        return is_among(events, n);
+    }
+
+private:
+    /// An event told of our name, or the kernel could not tell all.
+    [[nodiscard]] bool is(const inotify_event& e, const char* name) const noexcept {
+        return (e.mask & IN_Q_OVERFLOW) != 0 ||
+               (e.len == name_.size() && std::memcmp(name, name_.data(), name_.size()) == 0);
+    }
+    [[nodiscard, gnu::noinline]] bool is_among(const char* events, ssize_t n) const noexcept {
+        bool ours = false;
+        for_each(events, n, [&](const inotify_event& e, const char* name) { ours |= is(e, name); });
+        return ours;
+    }
+
+    std::string name_;  // with zeros behind it
 };
 
 /// Tells when a file was changed.

@@ -58,6 +58,7 @@ struct known_permissions {
     uid_t owner = static_cast<uid_t>(-1);
     gid_t group = static_cast<gid_t>(-1);
 
+    bool operator==(const known_permissions&) const = default;
     [[nodiscard]] bool gives_away() const noexcept {
         return owner != static_cast<uid_t>(-1) || group != static_cast<gid_t>(-1);
     }

@@ -69,7 +69,7 @@ private:
 
 /// Calls again while a signal interrupts: parley's waits end by their deadline, not by a signal.
 template <class Call>
-auto retried(Call call) noexcept(noexcept(call())) {
+[[gnu::always_inline]] inline auto retried(Call call) noexcept(noexcept(call())) {
     for (;;) {
         const auto r = call();
         if (r >= 0 || errno != EINTR) return r;

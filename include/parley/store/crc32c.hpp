@@ -23,33 +23,36 @@ namespace detail {
 }
 
 #if defined(__x86_64__)
-[[nodiscard, gnu::target("sse4.2")]] inline std::uint64_t crc32c_of_word(
+// The instruction by its name: as a builtin it needs functions of another target, which are never
+// inlined, and where the length is known the loop below is nothing but these instructions.
+[[nodiscard, gnu::always_inline]] inline std::uint64_t crc32c_of_word(
     std::uint64_t sum, const std::byte* at) noexcept {
-    std::uint64_t word;
-    std::memcpy(&word, at, sizeof word);
-    return __builtin_ia32_crc32di(sum, word);
+    using word = std::uint64_t __attribute__((aligned(1), may_alias));
+    asm("crc32q %1, %0" : "+r"(sum) : "m"(*reinterpret_cast<const word*>(at)));
+    return sum;
 }
-[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t crc32c_go_on(std::uint32_t sum,
-                                                                       bytes part) noexcept {
-    std::uint64_t s = sum;
+[[nodiscard, gnu::always_inline]] inline std::uint64_t crc32c_of_byte(
+    std::uint64_t sum, const std::byte* at) noexcept {
+    asm("crc32b %1, %0" : "+r"(sum) : "m"(*at));
+    return sum;
+}
+[[nodiscard, gnu::always_inline]] inline std::uint64_t crc32c_go_on(std::uint64_t sum,
+                                                                    bytes part) noexcept {
     const std::byte* at = part.data();
     const std::byte* const end = at + part.size();
     for (; end - at >= 64; at += 64) {
-        s = crc32c_of_word(crc32c_of_word(s, at), at + 8);
-        s = crc32c_of_word(crc32c_of_word(s, at + 16), at + 24);
-        s = crc32c_of_word(crc32c_of_word(s, at + 32), at + 40);
-        s = crc32c_of_word(crc32c_of_word(s, at + 48), at + 56);
+        sum = crc32c_of_word(crc32c_of_word(sum, at), at + 8);
+        sum = crc32c_of_word(crc32c_of_word(sum, at + 16), at + 24);
+        sum = crc32c_of_word(crc32c_of_word(sum, at + 32), at + 40);
+        sum = crc32c_of_word(crc32c_of_word(sum, at + 48), at + 56);
     }
-    for (; end - at >= 8; at += 8) s = crc32c_of_word(s, at);
-    auto rest = static_cast<std::uint32_t>(s);
-    for (; at != end; ++at) {
-        rest = __builtin_ia32_crc32qi(rest, static_cast<unsigned char>(*at));
-    }
-    return rest;
+    for (; end - at >= 8; at += 8) sum = crc32c_of_word(sum, at);
+    for (; at != end; ++at) sum = crc32c_of_byte(sum, at);
+    return sum;
 }
-[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t crc32c_by_processor(
-    bytes first, bytes second) noexcept {
-    return ~crc32c_go_on(crc32c_go_on(~std::uint32_t{0}, first), second);
+[[nodiscard]] inline std::uint32_t crc32c_by_processor(bytes first, bytes second) noexcept {
+    return ~static_cast<std::uint32_t>(
+        crc32c_go_on(crc32c_go_on(~std::uint32_t{0}, first), second));
 }
 #endif
 

@@ -46,13 +46,18 @@ struct real_files {
     }
     /// To a file that was made with mode 0600. The owner first: see detail/owner.hpp. Whatever the
     /// umask is, but that one which denies the owner his own files gets what it asks for.
-    static int give(const file& f, const detail::known_permissions& to) noexcept {
-        if (!to.gives_away() && to.mode == 0600) return 0;
+    [[gnu::always_inline]] static int give(const file& f,
+                                           const detail::known_permissions& to) noexcept {
+        return to == detail::known_permissions{} ? 0 : give_by_calls(f, to);
+    }
+    [[gnu::noinline]] static int give_by_calls(const file& f,
+                                               const detail::known_permissions& to) noexcept {
         if (to.gives_away() && ::fchown(f.get(), to.owner, to.group) != 0) return errno;
         return ::fchmod(f.get(), to.mode) == 0 ? 0 : errno;
     }
     /// EEXIST if there is such a file.
-    int create(const std::string& path, const detail::known_permissions& mode, file& out) noexcept {
+    [[gnu::always_inline]] int create(const std::string& path,
+                                      const detail::known_permissions& mode, file& out) noexcept {
         out.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
         if (!out) return errno;
         const int e = give(out, mode);
@@ -73,17 +78,12 @@ struct real_files {
         return ::linkat(AT_FDCWD, from, AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0 ? 0 : errno;
     }
     [[gnu::always_inline]] int write_at(file& f, std::uint64_t offset, bytes b) noexcept {
-        while (!b.empty()) {
-            const auto n = detail::retried(
-                [&] { return ::pwrite(f.get(), b.data(), b.size(), static_cast<off_t>(offset)); });
-            if (n < 0) return errno;
-            offset += static_cast<std::uint64_t>(n);
-            b = b.subspan(static_cast<std::size_t>(n));
-        }
-        return 0;
+        const auto n = ::pwrite(f.get(), b.data(), b.size(), static_cast<off_t>(offset));
+        return n == static_cast<ssize_t>(b.size()) ? 0 : write_rest(f, offset, b, n);
     }
     /// How many bytes were there, or -1 and errno.
-    ssize_t read_at(const file& f, std::uint64_t offset, mutable_bytes to) noexcept {
+    [[gnu::always_inline]] ssize_t read_at(const file& f, std::uint64_t offset,
+                                           mutable_bytes to) noexcept {
         return detail::retried(
             [&] { return ::pread(f.get(), to.data(), to.size(), static_cast<off_t>(offset)); });
     }
@@ -112,6 +112,19 @@ struct real_files {
             SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
         const int r = ::sync_file_range(f.get(), static_cast<off_t>(offset), 0, how);
         return r == 0 || errno == ENOSYS ? 0 : errno;
+    }
+    /// Goes on after a write of n bytes, or one that failed.
+    [[gnu::noinline]] static int write_rest(file& f, std::uint64_t offset, bytes b,
+                                            ssize_t n) noexcept {
+        for (;;) {
+            if (n < 0 && errno != EINTR) return errno;
+            if (n > 0) {
+                offset += static_cast<std::uint64_t>(n);
+                b = b.subspan(static_cast<std::size_t>(n));
+            }
+            if (b.empty()) return 0;
+            n = ::pwrite(f.get(), b.data(), b.size(), static_cast<off_t>(offset));
+        }
     }
     int sync(file& f) noexcept { return ::fdatasync(f.get()) == 0 ? 0 : errno; }
     int link(const std::string& from, const std::string& to) noexcept {

@@ -66,14 +66,15 @@ static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kin
 }
 
 #if defined(__x86_64__)
-[[nodiscard, gnu::target("sse4.2")]] inline std::uint32_t record_check_by_processor(
-    const record_header& h, const std::byte* payload) noexcept {
-    std::uint64_t s = __builtin_ia32_crc32di(0xffffffff, h.length);  // and a check of 0
+[[nodiscard]] inline std::uint32_t record_check_by_processor(const record_header& h,
+                                                             const std::byte* payload) noexcept {
+    const std::uint64_t begin = h.length;  // and a check of 0
     const auto* at = reinterpret_cast<const std::byte*>(&h);
+    auto sum = detail::crc32c_of_word(0xffffffff, reinterpret_cast<const std::byte*>(&begin));
     for (std::size_t word = 8; word < sizeof h; word += 8) {
-        s = detail::crc32c_of_word(s, at + word);
+        sum = detail::crc32c_of_word(sum, at + word);
     }
-    return ~detail::crc32c_go_on(static_cast<std::uint32_t>(s), {payload, h.length});
+    return ~static_cast<std::uint32_t>(detail::crc32c_go_on(sum, {payload, h.length}));
 }
 #endif
 

@@ -130,13 +130,12 @@ inline result<store_report> snapshot::report(diagnostics& why) const {
     store::snapshot_image image(any_type);
     const auto value = image.read(fs, f, path, std::numeric_limits<std::uint64_t>::max(), why);
     if (!value) return value.error();
-    const auto& h = image.header();
     store_report seen;
     if (auto r = seen.look_at_file(path, why); !r) return r.error();
     seen.look_at_roles(path + ".lock");
     seen.type = image.description();
-    seen.holds =
-        "value " + std::to_string(h.sequence) + ", of " + std::to_string(h.length) + " bytes";
+    seen.holds = "value " + std::to_string(image.stamp()->sequence) + ", of " +
+                 std::to_string(value->size()) + " bytes";
     seen.limits = plan({}).limits();
     return seen;
 }

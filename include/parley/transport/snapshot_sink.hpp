@@ -55,25 +55,26 @@ public:
         }
         if (auto r = flush(expired); !r) return r.error();
         c.loaned = true;
+        c.idle = false;
         return loan(&c, {c.image.room_for(n), n});
     }
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
         l.give_back();
-        c.put(l.bytes().size());
+        c.length = l.bytes().size();
+        c.pending = true;
         return {};
     }
     /// A value as a whole.
-    result<void> send_from(bytes m, time_point until) {
+    [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
         core& c = *core_;
-        if (c.closed || c.loaned || c.pending || m.size() > c.plan.message_bytes_max) [[unlikely]]
+        if (!c.idle || m.size() > c.plan.message_bytes_max) [[unlikely]]
             if (auto l = try_loan(m.size()); !l) return l.error();
         if (std::byte* const to = c.image.room_for(m.size()); !m.empty()) {
             std::memcpy(to, m.data(), m.size());
         }
-        c.put(m.size());
-        return flush(until);
+        return c.write(m.size());
     }
     static constexpr bool straight = true;  ///< also what is small
 
@@ -81,17 +82,7 @@ public:
     /// next flush tries again.
     result<void> flush(time_point) {
         core& c = *core_;
-        if (!c.pending) return {};
-        const int e =
-            store::replace(c.files, c.path, c.next, c.image.seal(c.sequence + 1, c.length),
-                           c.plan.mode, c.plan.durable);
-        if (e != 0) {
-            return c.why.fail(from_errno(e),
-                              explain("replacing " + c.path + " (its old value stays)", e));
-        }
-        ++c.sequence;
-        c.pending = false;
-        return {};
+        return c.pending ? c.write(c.length) : result<void>();
     }
     /// There is always room for the next value.
     result<void> wait(time_point) { return {}; }
@@ -166,25 +157,39 @@ private:
             if (e != 0) return words.fail(from_errno(e), explain("opening " + path, e));
             const auto old =
                 image.read(files, f, path, std::numeric_limits<std::uint64_t>::max(), words);
-            const auto& h = image.header();
+            const auto& h = image.head();
             if (h.magic != store::snapshot_magic || h.layout != store::snapshot_layout) {
                 return old.error();
             }
             // A damaged value is mended by writing it anew.
-            sequence = h.sequence;
+            if (const auto* stamp = image.stamp()) sequence = stamp->sequence;
             if (!old || h.fingerprint == type.fingerprint) return {};
             return words.fail(errc::incompatible,
                               path + ": " + type_mismatch(image.description(), type.description));
         }
-        void put(std::size_t n) noexcept {
+        /// The value of n bytes that lies in the image becomes the file's.
+        [[gnu::always_inline]] result<void> write(std::size_t n) {
+            const int e = store::replace(files, path, next, image.seal(sequence + 1, n), plan.mode,
+                                         plan.durable);
+            if (e != 0) [[unlikely]]
+                return keep(n, e);
+            ++sequence;
+            pending = false;
+            idle = true;
+            return {};
+        }
+        [[gnu::noinline, gnu::cold]] error_code keep(std::size_t n, int why_not) {
             length = n;
             pending = true;
+            idle = false;
+            return why.fail(from_errno(why_not),
+                            explain("replacing " + path + " (its old value stays)", why_not));
         }
         void shut() noexcept {
             ready.reset();
             always.reset();
             lock.reset();
-            pending = false;
+            pending = idle = false;
             closed = true;
         }
 
@@ -202,6 +207,7 @@ private:
         bool loaned = false;
         bool pending = false;
         bool closed = false;
+        bool idle = false;  // open, nothing on loan, nothing pending
     };
 
     explicit snapshot_sink(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}

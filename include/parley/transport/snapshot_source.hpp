@@ -36,19 +36,15 @@ public:
         return view(&c.borrowed, c.value);
     }
     /// The next value, if it is as long and nothing else is to be looked at.
-    result<placement> receive_into(mutable_bytes into, time_point until) {
+    [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into, time_point until) {
         core& c = *core_;
-        const bool special = c.borrowed || c.found || c.failed || c.ready.made() || !c.armed;
-        if (special) return placement::not_placed;
-        if (!c.renamed) {
-            if (auto r = c.await_rename(until); !r) return r.error();
-        }
+        if (c.special || c.borrowed || c.found) return placement::not_placed;
+        if (!c.renamed && !(until == never && c.renames.await_in_read())) [[unlikely]]
+            if (auto r = c.renames.await(until); !r) return r.error();
         c.renamed = false;
-        c.found = c.look();
-        if (!c.found || c.verdict || c.value.size() != into.size()) return placement::not_placed;
-        c.found = false;
-        if (!into.empty()) std::memcpy(into.data(), c.value.data(), into.size());
-        return placement::placed;
+        if (c.look(into)) [[likely]]
+            return placement::placed;
+        return placement::not_placed;
     }
     static constexpr bool straight = true;  ///< also what is small
 
@@ -57,7 +53,7 @@ public:
         if (c.borrowed) return wait_for(c.renames.descriptor(), POLLIN, until);
         while (!c.failed && !c.find(true)) {
             c.ready.lower();
-            if (auto r = c.await_rename(until); !r) return r;
+            if (auto r = c.renames.await(until); !r) return r;
             c.renamed = true;
         }
         return {};
@@ -66,6 +62,7 @@ public:
         core& c = *core_;
         if (c.failed) return c.failed;
         if (c.ready.made()) return c.ready.get();
+        c.special = true;
         auto fd = c.ready.add(c.renames.descriptor(), EPOLLIN);
         if (fd && (c.found || !c.armed)) (void)c.ready.raise();
         return fd;
@@ -99,17 +96,17 @@ private:
     struct core final : fork_sensitive {
         core(std::string p, const message_type& t, const snapshot_plan& o, uri a)
             : path(std::move(p)),
-              name(store::name_of(path)),
               type(t),
               plan(o),
               address(std::move(a)),
-              image(t) {}
+              image(t),
+              renames(store::name_of(path)) {}
         ~core() override { unguard(); }
         void in_forked_child() noexcept override { shut(); }
 
         result<void> open(diagnostics& words) {
             const std::string directory = store::directory_of(path);
-            if (auto r = renames.look_at(directory.c_str(), IN_MOVED_TO); !r) {
+            if (auto r = renames.look_at(directory.c_str()); !r) {
                 return words.fail(r.error(), explain("watching " + directory, errno));
             }
             // A value of another type, or none of ours, is refused here and now.
@@ -123,76 +120,88 @@ private:
         /// the next rename is awaited.
         bool find(bool waits) {
             if (found) return true;
-            if (armed && !std::exchange(renamed, false) && (waits || !await_rename(expired))) {
+            if (armed && !std::exchange(renamed, false) && (waits || !renames.await(expired))) {
                 return false;
             }
             armed = true;
+            special = failed || ready.made();
             found = look();
             if (found) (void)ready.raise();
             return found;
         }
-        bool look() {
+        [[gnu::always_inline]] int open_now() noexcept {
             // What is no file cannot be read, or is no snapshot.
-            unique_fd f(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+            return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        }
+        bool look() {
+            unique_fd f(open_now());
             if (f) return read(f);
             if (errno == ENOENT) return false;
+            special = true;
             failed = verdict = why.fail(last_error(), explain("opening " + path, errno));
             return true;
         }
-        bool read(unique_fd& f) {
+        /// Looks, and if there is a new value of the usual kind, as long as `into`, puts it there.
+        /// False: what there is, is found.
+        [[gnu::always_inline]] bool look(mutable_bytes into) {
+            const unique_fd f(open_now());
+            const auto to = image.room();
+            const auto* const usual =
+                image.usual(::read(f.get(), to.data(), to.size()), into.size());
+            if (usual != nullptr && is_new(*usual)) [[likely]] {
+                if (!into.empty()) std::memcpy(into.data(), usual + 1, into.size());
+                return true;
+            }
+            found = look();
+            return false;
+        }
+        [[gnu::noinline]] bool read(unique_fd& f) {
             const auto got = image.read(files, f, path, plan.message_bytes_max, why);
             if (!got) {
                 verdict = got.error();
                 return true;
             }
-            const auto& h = image.header();
-            if (!accepts(type, h.fingerprint)) {
-                verdict =
-                    why.fail(errc::incompatible,
-                             path + ": " + type_mismatch(type.description, image.description()));
-            } else if (h.sequence == sequence && h.time == time) {
-                return false;
-            } else {
+            if (accepts(type, image.head().fingerprint)) {
                 value = *got;
-                if (sequence != 0 && h.sequence > sequence) skipped += h.sequence - sequence - 1;
-                sequence = h.sequence;
-                time = h.time;
+                return is_new(*image.stamp());
             }
+            verdict = why.fail(errc::incompatible,
+                               path + ": " + type_mismatch(type.description, image.description()));
             return true;
         }
-        /// Waits until our name is given to another file.
-        result<void> await_rename(time_point until) noexcept {
-            for (bool ours = false; !ours;) {
-                auto r = renames.take(until, [&](const inotify_event& e, const char* moved) {
-                    const std::size_t n = name.size() + 1;  // with the zero behind it
-                    ours |= (e.mask & IN_Q_OVERFLOW) != 0 ||
-                            (e.len >= n && std::memcmp(moved, name.c_str(), n) == 0);
-                });
-                if (!r) return r;
+        /// False if it is the value that was received last.
+        [[gnu::always_inline]] bool is_new(const store::snapshot_stamp& s) noexcept {
+            if (s.sequence != sequence + 1) [[unlikely]] {
+                if (s.sequence == sequence && s.time == time) return false;
+                if (sequence != 0 && s.sequence > sequence) skipped += s.sequence - sequence - 1;
             }
-            return {};
+            sequence = s.sequence;
+            time = s.time;
+            return true;
         }
         void shut() noexcept {
             ready.reset();
             renames.reset();
             failed = errc::closed;
+            special = true;
         }
 
         store::real_files files;
-        std::string path, name;
+        std::string path;
         message_type type;
         snapshot_plan plan;
         uri address;
         diagnostics why;
         store::snapshot_image image;
         readiness ready;
-        change_watch renames;
+        name_watch renames;
         std::uint64_t sequence = 0, time = 0;  // of the last value
         bytes value;
         std::uint64_t skipped = 0;
         error_code verdict, failed;
         bool found = false;
         bool armed = false;    // it was looked at: only a rename brings another one
+        bool special = true;   // it was not, or somebody polls, or it failed
         bool renamed = false;  // one was told of since
         bool borrowed = false;
     };

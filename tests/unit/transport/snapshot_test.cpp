@@ -134,11 +134,11 @@ TEST_CASE("snapshot: other types, second senders, damage and other people's file
     f << 'x' << std::flush;
     CHECK(open_receiver<int>(at, expired, &why).error() == errc::corrupt);
     CHECK_THAT(why.text(), contains("its checksum is wrong"));
-    f.seekp(parley::store::snapshot_header_bytes);  // the description of the type
+    f.seekp(sizeof(parley::store::snapshot_head));  // the description of the type
     f << 'x' << std::flush;
     CHECK(open_receiver<float>(at, expired, &why).error() == errc::corrupt);
     CHECK_THAT(why.text(), contains("its type is unreadable"));
-    std::filesystem::resize_file(at.path, parley::store::snapshot_header_bytes + 5);
+    std::filesystem::resize_file(at.path, sizeof(parley::store::snapshot_head) + 5);
     CHECK(open_receiver<int>(at, expired, &why).error() == errc::corrupt);
     CHECK_THAT(why.text(), contains("cut off"));
     open_sender<int>(at).value().send(6).value();  // mends it
