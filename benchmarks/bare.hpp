@@ -55,10 +55,11 @@ public:
         m_->head.store(++head_, std::memory_order_release);
     }
 
-private:
     static constexpr std::size_t bytes = sizeof(Message) <= 1024    ? 256 << 10
                                          : sizeof(Message) <= 65536 ? 1 << 20
                                                                     : 4 << 20;
+
+private:
     static constexpr std::size_t slots = std::bit_floor(bytes / sizeof(Message));
     struct memory {
         alignas(64) std::atomic<std::uint64_t> tail{0};

@@ -289,7 +289,11 @@ void queue_backends(const settings& s) {
 template <std::size_t N>
 void file_backends(const settings& s) {
     if (s.wants("mmap")) {
-        const auto at = [] { return parley::mmap(fresh_path(), {.wait = parley::waiting::spin}); };
+        // As large as the one by hand: what lies in a cache decides.
+        const auto at = [] {
+            return parley::mmap(fresh_path(), {.capacity_bytes = bare::ring<payload<N>>::bytes,
+                                               .wait = parley::waiting::spin});
+        };
         compare<N>(s, "mmap", by_name<N>(at), by_hand<bare::mapped_ring<payload<N>>>);
     }
     if (s.wants("file")) {

@@ -116,6 +116,7 @@ public:
             }
             if (spin_until != expired && clock::now() < spin_until) continue;
             if (until != never && clock::now() >= until) return errc::timed_out;
+            awake_ = 0;
             const auto seen = sleeper_.lie_down(detail::asleep_on_futex);
             if (!look()) {
                 const auto left = until == never ? detail::liveness_interval : until - clock::now();
@@ -139,14 +140,18 @@ public:
     [[nodiscard]] bool rearm(Look look) {
         if (!ready_.made()) return look();
         socket_.drain();
+        awake_ = 0;
         (void)sleeper_.lie_down(detail::asleep_on_bell);
         if (look()) return true;
         ready_.lower();
         return false;
     }
-    /// There is something to do: the descriptor says so.
+    /// There is something to do: the descriptor says so. Who often has, and does not sleep, is in
+    /// a rush (see shm/doorbell.hpp).
     [[gnu::always_inline]] void show() noexcept {
         if (ready_.made()) (void)ready_.raise();
+        if (++awake_ == detail::rush_after && enrolled_) [[unlikely]]
+            sleeper_.rush();
     }
     void reset() noexcept {
         ready_.reset();
@@ -159,16 +164,18 @@ private:
     detail::wait_plan plan_;
     detail::socket_bell socket_;
     detail::readiness ready_;
+    std::uint32_t awake_ = 0;  // so often there was something to do since it slept
+    bool enrolled_ = Atomics::enrol();
 };
 
 /// Rings for a side of a page that may sleep, at the socket `name()` if it polls; after its words
-/// were stored with seq_cst.
+/// were stored with seq_cst or by publish_to().
 template <class Atomics, class Name>
 [[gnu::always_inline]] inline void ring_for(const std::uint64_t& asleep, std::uint32_t& bell,
                                             detail::socket_bell& by, Name&& name) noexcept {
     // Pairs with lie_down().
     const auto a = Atomics::load(asleep, std::memory_order_seq_cst);
-    if (a == 0) [[likely]]
+    if ((a & ~detail::rushing) == 0) [[likely]]
         return;
     (void)detail::rang<Atomics>(a, bell, [&] { return by.ring(name()); });
 }

@@ -99,12 +99,14 @@ static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kin
     if (odd != 0) std::memset(payload + h.length, 0, odd);
     h.check = record_check(h, payload);
 }
-/// The same, where the header goes to `at`, which is aligned to 8 bytes.
-[[gnu::always_inline]] inline void seal_record(std::byte* at, const record_header& h,
-                                               std::size_t step) noexcept {
-    auto& in_place = *reinterpret_cast<record_header*>(at);
-    in_place = h;
-    seal_record(in_place, step);
+/// The same, where the header goes to `at`, which is aligned to 8 bytes. `payload` is what lies
+/// behind it there, or what it was copied from, which is nearer than what another one reads.
+[[gnu::always_inline]] inline void seal_record(std::byte* at, record_header h, std::size_t step,
+                                               const std::byte* payload) noexcept {
+    const std::size_t odd = step - record_header_bytes - h.length;
+    if (odd != 0) std::memset(at + record_header_bytes + h.length, 0, odd);
+    h.check = record_check(h, payload);
+    std::memcpy(at, &h, sizeof h);
 }
 
 /// What must be true of the next record of a log.
@@ -130,8 +132,8 @@ enum class judged : std::uint8_t {
     bad,  ///< anything else
 };
 
-/// Judges the bytes at a place. `out` is the header if it could be one.
-[[nodiscard, gnu::always_inline]] inline judged judge_record(bytes at, const expectation& e,
+/// Judges the bytes at a place, but for the checksum. `out` is the header if it could be one.
+[[nodiscard, gnu::always_inline]] inline judged judge_header(bytes at, const expectation& e,
                                                              record_header& out) noexcept {
     const auto is_nothing = [&](std::size_t n) {
         static constexpr std::byte zeros[record_header_bytes]{};
@@ -148,9 +150,13 @@ enum class judged : std::uint8_t {
                            out.kind >= record_kind::message && out.kind <= record_kind::turn;
     if (!plausible) [[unlikely]]
         return is_nothing(record_header_bytes) ? judged::nothing : judged::bad;
-    if (!record_fits(out.length, at.size(), e.alignment)) return judged::partial;
-    return record_check(out, at.data() + record_header_bytes) == out.check ? judged::whole
-                                                                           : judged::bad;
+    return record_fits(out.length, at.size(), e.alignment) ? judged::whole : judged::partial;
+}
+[[nodiscard, gnu::always_inline]] inline judged judge_record(bytes at, const expectation& e,
+                                                             record_header& out) noexcept {
+    const judged j = judge_header(at, e, out);
+    if (j != judged::whole) return j;
+    return record_check(out, at.data() + record_header_bytes) == out.check ? j : judged::bad;
 }
 
 /// Nanoseconds since 1970 by the wall clock: what a record's time says.

@@ -114,10 +114,15 @@ struct ring_memory {
     [[nodiscard]] std::byte* at(std::uint64_t position) const noexcept {
         return ring + (static_cast<std::size_t>(position) & (shape.capacity - 1));
     }
+    /// What lies at a place, of which nothing beyond `end` is a part.
+    [[nodiscard, gnu::always_inline]] bytes from(std::uint64_t position,
+                                                 std::uint64_t end) const noexcept {
+        return {at(position), static_cast<std::size_t>(end - position)};
+    }
     /// Judges what lies at the next place; nothing beyond `end` is a part of it.
     [[nodiscard, gnu::always_inline]] judged judge(const expectation& e, std::uint64_t end,
                                                    record_header& h) const noexcept {
-        return judge_record({at(e.position), static_cast<std::size_t>(end - e.position)}, e, h);
+        return judge_record(from(e.position, end), e, h);
     }
 };
 
@@ -189,7 +194,7 @@ public:
         if (!m.empty()) {
             std::memcpy(m_.at(next_.position) + record_header_bytes, m.data(), m.size());
         }
-        commit_record(record_kind::message, m.size(), step);
+        commit_record(record_kind::message, m.size(), step, m.data());
         return true;
     }
     /// Room for a payload of n bytes, which is there: see has_room.
@@ -203,7 +208,7 @@ public:
     }
     /// Seals the record whose payload was lent, and shows it to the reader.
     void commit(record_kind kind, std::size_t n) noexcept {
-        commit_record(kind, n, m_.shape.stride(n));
+        commit_record(kind, n, m_.shape.stride(n), m_.at(next_.position) + record_header_bytes);
     }
     /// All that was committed is durable when this returns 0.
     [[nodiscard]] int sync() noexcept {
@@ -232,20 +237,20 @@ private:
         look_at_reader();
         return fits(step);
     }
-    [[gnu::always_inline]] void commit_record(record_kind kind, std::size_t n,
-                                              std::size_t step) noexcept {
+    [[gnu::always_inline]] void commit_record(record_kind kind, std::size_t n, std::size_t step,
+                                              const std::byte* payload) noexcept {
         ends_page& page = *m_.page;
         const auto position = next_.position, sequence = next_.sequence;
         const auto time = std::max(clock_.now(), time_);
         const record_header h{
             static_cast<std::uint32_t>(n), 0, position, sequence, time, next_.sender, kind, {}};
-        seal_record(m_.at(position), h, step);
+        seal_record(m_.at(position), h, step, payload);
         time_ = time;
         next_.position = position + step;
         next_.sequence = sequence + 1;
         page.count = sequence;
-        // Release: the record comes first. seq_cst: see shm/doorbell.hpp.
-        Atomics::store(page.tail, position + step, std::memory_order_seq_cst);
+        // Release: the record comes first. Whether the reader sleeps is asked when it is rung.
+        (void)detail::publish_to<Atomics>(page.data_asleep, enrolled_, page.tail, position + step);
     }
     [[gnu::noinline]] void look_at_reader() noexcept {
         // Acquire pairs with the reader's store: it is done with what lies before.
@@ -266,6 +271,7 @@ private:
     std::uint64_t time_ = 0;
     std::uint64_t released_ = 0;  // the reader's word, as last seen
     std::uint64_t durable_ = 0;   // … and as it is on the disk, or less
+    bool enrolled_ = Atomics::enrol();
 };
 
 }  // namespace store

@@ -2,6 +2,7 @@
 // The file of a mapped ring: made whole, checked, mapped; the roles of its ends.
 #pragma once
 
+#include <parley/shm/memory.hpp>
 #include <parley/store/ring.hpp>
 
 #include <sys/mman.h>
@@ -106,6 +107,8 @@ public:
     }
 
 private:
+    static constexpr std::size_t prefaulted_bytes_max = std::size_t{16} << 20;
+
     static error_code foreign(const std::string& path, diagnostics& why) {
         return why.fail(errc::corrupt, path +
                                            " is no ring of parley (or of a machine with another "
@@ -157,6 +160,8 @@ private:
         auto r = map_.map(file_.get(), 0, ring_offset, rights);
         if (r) r = ring_.map_twice(file_.get(), ring_offset, shape->capacity, rights);
         if (!r) return why.fail(r.error(), detail::explain("mapping " + path, errno));
+        // So that the first lap is as fast as the next; a large ring is worth no such wait.
+        if (shape->capacity <= prefaulted_bytes_max) (void)detail::populate(ring_, false);
         memory_ = {*shape, ring_.data(), &map_.as<ends_page>(ring_page_bytes)};
         if (page().magic == ends_magic && page().layout == ends_layout) return {};
         return why.fail(errc::corrupt, path + " is damaged: its second page is none of parley's");

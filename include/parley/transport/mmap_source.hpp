@@ -193,13 +193,14 @@ private:
             store::record_header h;
             const auto there = tail - next.position;  // what else it may be is judged below
             if (there == 0 || there > m.shape.capacity ||
-                m.judge(next, tail, h) != store::judged::whole ||
+                store::judge_header(m.from(next.position, tail), next, h) != store::judged::whole ||
                 h.kind != store::record_kind::message || h.length != into.size()) {
                 return false;
             }
+            std::memcpy(into.data(), m.at(h.position) + store::record_header_bytes, into.size());
+            if (store::record_check(h, into.data()) != h.check) return false;
             ++looks;
             data->show();
-            std::memcpy(into.data(), m.at(h.position) + store::record_header_bytes, into.size());
             next.step_over(h);
             last.sequence = h.sequence;
             last.time = h.time;
@@ -244,8 +245,10 @@ private:
         [[gnu::always_inline]] void release() noexcept {
             borrowed = false;
             if (failed) return;
-            std_atomics::store(file.page().released, next.position, std::memory_order_seq_cst);
-            ring_sender(next.position);
+            auto& s = file.page();
+            if (publish_to<std_atomics>(s.room_asleep, enrolled, s.released, next.position) != 0) {
+                ring_sender(next.position);
+            }
         }
         void ring_sender(std::uint64_t released) noexcept {
             auto& s = file.page();
@@ -274,6 +277,7 @@ private:
         store::expectation next;      // of the record that comes next
         store::record_header last{};  // of the one that was judged last
         std::uint64_t looks = 0;
+        bool enrolled = std_atomics::enrol();
         std::uint32_t ended = 0;
         error_code verdict, failed;
         bool end_due = false;
