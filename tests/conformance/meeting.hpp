@@ -35,6 +35,7 @@ public:
     result<int> pollable() { return state_->source.pollable(); }
     result<void> close(parley::time_point until) { return state_->source.close(until); }
     [[nodiscard]] std::uint64_t peers_lost() const noexcept { return state_->source.peers_lost(); }
+    [[nodiscard]] parley::detail::peer_watch& peers() noexcept { return state_->source.peers(); }
     [[nodiscard]] parley::limits limits() const noexcept { return state_->source.limits(); }
     [[nodiscard]] const parley::diagnostics& why() const noexcept { return state_->source.why(); }
     [[nodiscard]] parley::uri address() const { return state_->source.address(); }

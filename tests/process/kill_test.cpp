@@ -116,7 +116,10 @@ void kill_the_sender(const model& m, parley::random& r) {
         REQUIRE(v);
         REQUIRE(holds(v->bytes(), length_of(got, most), got));
     }
+    std::vector<pid_t> told;
+    in->peers().on_lost([&](pid_t pid) { told.push_back(pid); });
     dawdle(r, 300);
+    const pid_t dead = c.pid();
     c.kill();
     for (;; ++got) {
         const auto v = receive(*in);
@@ -128,6 +131,11 @@ void kill_the_sender(const model& m, parley::random& r) {
         REQUIRE(holds(v->bytes(), length_of(got, most), got));
     }
     CHECK(in->peers_lost() == 1);
+    if (told.empty()) {
+        CHECK(m.name.starts_with("delivered over"));  // where there are links, nobody is told
+    } else {
+        CHECK((told == std::vector{dead} || (!m.named && told.size() == 1)));
+    }
     const auto next = error_of(in->try_receive());
     CHECK(next == (in->limits().successors ? errc::would_block : errc::peer_lost));
     REQUIRE(in->close(parley::never));

@@ -69,6 +69,13 @@ public:
     }
     result<void> close(time_point until) { return source_.close(until); }
     [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
+    [[nodiscard]] parley::detail::peer_watch& peers() {
+        if constexpr (peer_watching_source<source>) {
+            return source_.peers();
+        } else {
+            return nobody_;
+        }
+    }
     [[nodiscard]] uri address() const { return source_.address(); }
     [[nodiscard]] parley::limits limits() const {
         auto l = source_.limits();
@@ -82,6 +89,7 @@ public:
     }
 
 private:
+    parley::detail::peer_watch nobody_;
     source source_;
     detail::inbound<typename way::receiving, typename source::view> in_;
     std::size_t message_bytes_max_;
@@ -142,7 +150,8 @@ public:
         links_.all().clear();
         return links_.door().close(until);
     }
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return lost_; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return peers_.lost(); }
+    [[nodiscard]] parley::detail::peer_watch& peers() noexcept { return peers_; }
     [[nodiscard]] uri address() const { return door().address(); }
     [[nodiscard]] parley::limits limits() const {
         return {.message_bytes_max = message_bytes_max_,
@@ -159,6 +168,7 @@ private:
     [[nodiscard]] const listener& door() const { return const_cast<links&>(links_).door(); }
     inbound welcome(link& l) {
         message_bytes_max_ = way::message_bytes_max(how_, l.in().limits().message_bytes_max);
+        peers_.came(pid_t{0});
         return inbound(receiving(how_));
     }
     static void add(delivery::counters& to, const delivery::counters& c) {
@@ -199,7 +209,7 @@ private:
             if (ec != errc::closed) keep(std::move(m.own.side));
         }
         if (ec == condition::gone) {
-            lost_ += ec == errc::peer_lost ? 1 : 0;
+            if (ec == errc::peer_lost) peers_.died(pid_t{0});
             if (is_last_end(m)) ended_ = why.fail(ec, m.way.in().why().text());
             return errc::would_block;
         }
@@ -261,7 +271,7 @@ private:
     std::size_t turn_ = 0;
     error_code ended_ = errc::closed;
     std::uint64_t ended_last_ = 0;  // whose end that was, of those found since the last wait
-    std::uint64_t lost_ = 0;
+    parley::detail::peer_watch peers_;
     std::size_t message_bytes_max_ = 0;  // known from the first link on
     delivery::counters past_;
 };
@@ -316,6 +326,7 @@ public:
         return core_->in.close(until);
     }
     [[nodiscard]] std::uint64_t peers_lost() const { return core_->in.peers_lost(); }
+    [[nodiscard]] parley::detail::peer_watch& peers() { return core_->in.peers(); }
     [[nodiscard]] delivery::counters counters() const { return core_->in.counters(); }
     /// Frames that never came, where some may.
     [[nodiscard]] std::uint64_t lost() const { return counters().lost; }

@@ -5,6 +5,7 @@
 #include <parley/detail/later.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/shm/lane.hpp>
+#include <parley/shm/waiting.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -36,6 +37,11 @@ struct adopted_lane {
     std::size_t borrowed = 0;
     bool over = false;  // ended or dead: free it once nothing is borrowed
     unique_fd pidfd = {};
+
+    /// The writer's process, 0 if that number means nothing here.
+    [[nodiscard]] std::uint32_t pid() const noexcept {
+        return pid_here(page->pid, page->pid_namespace);
+    }
 };
 
 }  // namespace detail

@@ -29,6 +29,10 @@ struct followed_ring {
     bool broken = false;   // it wrote no messages
     unique_fd pidfd = {};  // of the publisher, or a clock
 
+    /// The publisher's process, 0 if that number means nothing here.
+    [[nodiscard]] std::uint32_t pid() const noexcept {
+        return pid_here(page->pid, page->pid_namespace);
+    }
     /// The next message in its chunk, which is held until let_go(): whoever looks at one message
     /// keeps nobody from what comes behind it. `room` as of broadcast_reader::take, null where
     /// nothing is overwritten. `ring_for(asleep)`: the publisher may be to be rung.

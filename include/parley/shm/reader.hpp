@@ -148,6 +148,7 @@ struct segment_reader final : fork_sensitive {
                     &page_of(i), &cursor, i, claim});
         if (ready.made()) watch(*lanes[i]);
         ++active;
+        peers.came(lanes[i]->pid());
         return true;
     }
 
@@ -158,7 +159,6 @@ struct segment_reader final : fork_sensitive {
         trouble = why.fail(errc::corrupt, "process " + std::to_string(l.page->pid) +
                                               " wrote no message into its lane of " +
                                               address.text() + "; the lane is dropped");
-        ++lost;
         finish(l, errc::peer_lost);
     }
     /// The next lane with a writer has its turn. False if there is none.
@@ -194,6 +194,7 @@ struct segment_reader final : fork_sensitive {
 
     /// This lane's writer has nothing more to say.
     void finish(adopted& l, errc how) noexcept {
+        if (how == errc::peer_lost) peers.died(l.pid());
         last_end = how;
         ended = true;
         l.over = true;
@@ -236,10 +237,7 @@ struct segment_reader final : fork_sensitive {
             if (l == nullptr || !is_dead(*l)) continue;
             // It died after the last look at its lane: what it committed before counts, and the
             // kernel's word on its death made all of that visible.
-            if (!l->lane.ready(std::memory_order_relaxed)) {
-                ++lost;
-                finish(*l, errc::peer_lost);
-            }
+            if (!l->lane.ready(std::memory_order_relaxed)) finish(*l, errc::peer_lost);
             any = true;
         }
         return any;
@@ -381,7 +379,7 @@ struct segment_reader final : fork_sensitive {
     unsigned awake_for = 0;  // messages
     const bool enrolled = Atomics::enrol();
     std::uint32_t claims_seen = 0;
-    std::uint64_t lost = 0;           // writers
+    peer_watch peers;
     std::uint64_t messages_lost = 0;  // with the readers before
     std::int64_t looked_ns = 0;
     errc last_end = errc::closed;

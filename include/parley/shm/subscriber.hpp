@@ -123,6 +123,7 @@ struct topic_subscriber final : fork_sensitive {
         if (in_chunks) f.chunks = {seg.shape, f.chunk_memory.data(), me->rings[i], page};
         f.active = !f.has_closed() && lives(i);
         if (f.active) ++publishers;
+        if (f.active) peers.came(f.pid());
         if (f.active && ready.made()) watch(f);
         return {};
     }
@@ -156,8 +157,8 @@ struct topic_subscriber final : fork_sensitive {
     void succeed(followed& f, std::uint32_t claim) {
         f.claim = claim;
         const auto deaths = Atomics::load(f.page->deaths, std::memory_order_relaxed);
-        lost_publishers += deaths - f.deaths;
-        f.deaths = deaths;
+        for (; f.deaths != deaths; ++f.deaths) peers.died(pid_t{0});
+        peers.came(f.pid());
         if (f.broken) {
             skipped += f.ring.lost();
             starts[f.number] = reader::choose(shape, rule(), *f.page, me->rings[f.number]);
@@ -178,7 +179,7 @@ struct topic_subscriber final : fork_sensitive {
         last_end = how;
         ended = true;
         if (how != errc::peer_lost) return;
-        ++lost_publishers;
+        peers.died(f.pid());
         ++f.deaths;  // its successor will count it too
     }
     /// The ring holds what is no message: leave it to its publisher until another one comes.
@@ -378,7 +379,7 @@ struct topic_subscriber final : fork_sensitive {
     followed* now = nullptr;
     std::uint64_t turn_until = 0;  // a position in its ring
     std::size_t borrowed = 0;      // views of all rings
-    std::uint64_t lost_publishers = 0;
+    peer_watch peers;
     std::uint64_t skipped = 0;  // lost in rings that were given up
     std::int64_t looked_ns = 0;
     errc last_end = errc::closed;

@@ -47,11 +47,17 @@ inline constexpr duration liveness_interval = std::chrono::milliseconds(50);
     return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
+/// A process by its number in its PID namespace: 0 if that is another one than ours.
+[[nodiscard]] inline std::uint32_t pid_here(std::uint32_t pid, std::uint64_t pid_namespace) {
+    return pid_namespace != 0 && pid_namespace == namespace_id("pid") ? pid : 0;
+}
+
 /// A descriptor that becomes readable when the process dies. Empty if the process is of another
 /// PID namespace, or gone.
 [[nodiscard]] inline unique_fd pidfd_of(std::uint32_t pid, std::uint64_t pid_namespace) noexcept {
-    if (pid_namespace == 0 || pid_namespace != namespace_id("pid")) return {};
-    return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+    const auto number = static_cast<pid_t>(pid_here(pid, pid_namespace));
+    if (number == 0) return {};
+    return unique_fd(static_cast<int>(::syscall(SYS_pidfd_open, number, 0)));
 }
 
 /// A descriptor that becomes readable each time a liveness lock is to be looked at.

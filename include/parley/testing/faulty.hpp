@@ -117,6 +117,9 @@ public:
         return real_.close(until);
     }
     [[nodiscard]] std::uint64_t peers_lost() const { return real_.peers_lost(); }
+    [[nodiscard]] parley::detail::peer_watch& peers() requires peer_watching_source<S> {
+        return real_.peers();
+    }
     [[nodiscard]] std::uint64_t lost() const requires counting_source<S> { return real_.lost(); }
     [[nodiscard]] parley::limits limits() const { return real_.limits(); }
     [[nodiscard]] const diagnostics& why() const { return real_.why(); }

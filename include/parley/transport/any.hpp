@@ -172,6 +172,8 @@ public:
     result<void> close(time_point until) { return end_->close(until); }
     [[nodiscard]] std::uint64_t peers_lost() const { return end_->peers_lost(); }
     [[nodiscard]] std::uint64_t lost() const { return end_->lost(); }
+    /// Of a transport that does not report the death of peers: nothing is ever told.
+    [[nodiscard]] detail::peer_watch& peers() { return end_->peers(); }
     [[nodiscard]] peer_type sender_type() const { return end_->sender_type(); }
     [[nodiscard]] parley::limits limits() const { return end_->limits(); }
     [[nodiscard]] const diagnostics& why() const { return end_->why(); }
@@ -185,6 +187,7 @@ private:
         virtual result<int> pollable() = 0;
         virtual result<void> close(time_point until) = 0;
         virtual std::uint64_t peers_lost() const = 0;
+        virtual detail::peer_watch& peers() = 0;
         virtual std::uint64_t lost() const = 0;
         virtual peer_type sender_type() const = 0;
         virtual parley::limits limits() const = 0;
@@ -203,6 +206,13 @@ private:
         result<int> pollable() override { return real.pollable(); }
         result<void> close(time_point until) override { return real.close(until); }
         std::uint64_t peers_lost() const override { return real.peers_lost(); }
+        detail::peer_watch& peers() override {
+            if constexpr (peer_watching_source<S>) {
+                return real.peers();
+            } else {
+                return nobody;
+            }
+        }
         std::uint64_t lost() const override {
             if constexpr (counting_source<S>) {
                 return real.lost();
@@ -221,6 +231,7 @@ private:
         const diagnostics& why() const override { return real.why(); }
         uri address() const override { return real.address(); }
         S real;
+        detail::peer_watch nobody;
     };
 
     std::unique_ptr<end> end_;

@@ -59,7 +59,8 @@ public:
 
     /// How many senders were refused so far, for another type or for garbage.
     [[nodiscard]] std::uint64_t refused() const noexcept { return core_->refused; }
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->peers.lost(); }
+    [[nodiscard]] peer_watch& peers() noexcept { return core_->peers; }
     [[nodiscard]] parley::limits limits() const noexcept {
         return {.message_bytes_max = core_->options.message_bytes_max,
                 .writers_max = core_->options.writers_max,
@@ -152,6 +153,7 @@ private:
             if (!w.counted && w.reader.greeted()) {
                 w.counted = true;
                 ++senders;
+                peers.came(w.reader.pid());
                 end_due = {};
             }
             if (m) {
@@ -304,7 +306,7 @@ private:
             plain = false;
             const bool counted = one->second.counted;
             if (counted && how == errc::peer_lost) {
-                ++lost;
+                peers.died(one->second.reader.pid());
                 why.fail(how, "a sender on " + address.text() + " (process " +
                                   std::to_string(one->second.reader.pid()) +
                                   ") died: its end went away without a goodbye" +
@@ -376,7 +378,8 @@ private:
         bytes message;
         error_code verdict, end_due, failed;
         std::size_t senders = 0;
-        std::uint64_t lost = 0, refused = 0;
+        peer_watch peers;
+        std::uint64_t refused = 0;
         bool has_message = false;
         bool borrowed = false;
     };

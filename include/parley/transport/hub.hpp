@@ -80,7 +80,8 @@ public:
     [[nodiscard]] std::uint64_t refused() const noexcept { return core_->refused; }
     /// How many senders are connected, as far as the hub has looked.
     [[nodiscard]] std::size_t senders() const noexcept { return core_->senders; }
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->peers.lost(); }
+    [[nodiscard]] peer_watch& peers() noexcept { return core_->peers; }
     [[nodiscard]] peer_type sender_type() const {
         return core_->speaker == nullptr ? peer_type() : core_->speaker->reader.told();
     }

@@ -136,6 +136,7 @@ struct hub_core final : fork_sensitive {
         if (!c.counted && c.is_sender()) {
             c.counted = true;
             ++senders;
+            peers.came(c.reader.pid());
             end_due = {};
         }
         if (m) {
@@ -253,7 +254,7 @@ struct hub_core final : fork_sensitive {
         const bool was_sender = c.counted;
         const errc how = c.at_end();
         if (was_sender && how == errc::peer_lost) {
-            ++lost;
+            peers.died(c.reader.pid());
             why.fail(how, "a sender on " + address.text() + " (" + door.who(c.fd.get()) +
                               ") died: its connection went away without a goodbye" +
                               (c.reader.empty() ? "" : ", in mid-message"));
@@ -340,7 +341,8 @@ struct hub_core final : fork_sensitive {
     const connection* speaker = nullptr;  // who sent it
     error_code verdict, end_due, failed;
     std::size_t senders = 0;
-    std::uint64_t lost = 0, refused = 0;
+    peer_watch peers;
+    std::uint64_t refused = 0;
     bool has_message = false;
     bool borrowed = false;
     bool shown = false;

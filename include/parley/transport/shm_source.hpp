@@ -125,7 +125,8 @@ public:
         return {};
     }
 
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->peers.lost(); }
+    [[nodiscard]] peer_watch& peers() noexcept { return core_->peers; }
     /// Messages that receivers before this one had in hand when they were killed, since the segment
     /// was made: taken with the last call or borrowed, so that nobody knows what became of them.
     [[nodiscard]] std::uint64_t lost() const noexcept { return core_->messages_lost; }

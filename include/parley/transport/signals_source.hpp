@@ -89,7 +89,8 @@ public:
     [[nodiscard]] std::uint64_t foreign() const noexcept { return core_->foreign; }
     /// How many senders were refused so far, for another type or for garbage.
     [[nodiscard]] std::uint64_t refused() const noexcept { return core_->refused; }
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->peers.lost(); }
+    [[nodiscard]] peer_watch& peers() noexcept { return core_->peers; }
     /// The signal number of lane `i`.
     [[nodiscard]] int number(std::size_t i = 0) const noexcept { return core_->notice.numbers[i]; }
     [[nodiscard]] parley::limits limits() const noexcept { return core_->notice.limits(); }
@@ -240,7 +241,7 @@ private:
         }
         void depart(sender& s, errc how) {
             if (s.counted && how == errc::peer_lost) {
-                ++lost;
+                peers.died(s.record.pid);
                 why.fail(how, "a sender on " + address.text() + " (process " +
                                   std::to_string(s.record.pid) +
                                   ") died, or went away without a goodbye" +
@@ -263,6 +264,7 @@ private:
             if (!s.counted && s.reader.greeted()) {
                 s.counted = true;
                 ++senders;
+                peers.came(s.record.pid);
                 end_due = {};
             }
             if (m) {
@@ -380,12 +382,12 @@ private:
         error_code verdict, end_due, failed;
         std::size_t senders = 0;  // that said hello
         std::size_t seated = 0;
-        std::uint64_t lost = 0, refused = 0, foreign = 0;
+        peer_watch peers;
+        std::uint64_t refused = 0, foreign = 0;
         int refusing = -1;
         bool has_message = false;
         bool borrowed = false;
-        bool shown = false;
-        bool flooded = false;
+        bool shown = false, flooded = false;
     };
 
     explicit signal_source(std::unique_ptr<core> c) : core_(std::move(c)) {}

@@ -134,7 +134,8 @@ public:
         return c.address;
     }
 
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->peers.lost(); }
+    [[nodiscard]] peer_watch& peers() noexcept { return core_->peers; }
     [[nodiscard]] peer_type sender_type() const { return core_->reader.told(); }
     [[nodiscard]] parley::limits limits() const noexcept {
         return {.message_bytes_max = core_->options.message_bytes_max};
@@ -312,7 +313,7 @@ private:
         error_code end_of_stream() {
             const errc e = options.frames == framing::none ? errc::closed : reader.at_end();
             if (e == errc::peer_lost) {
-                ++lost;
+                peers.died(reader.pid());
                 return fail(why.fail(e, "the sender on " + address.text() +
                                             " died: its end went away without a goodbye" +
                                             (reader.empty() ? "" : ", in mid-message")));
@@ -347,7 +348,7 @@ private:
         diagnostics why;
         readiness ready;
         error_code failed;
-        std::uint64_t lost = 0;
+        peer_watch peers;
         bool failed_before = false;
         bool at_eof = false;
         bool borrowed = false;

@@ -126,7 +126,8 @@ public:
         return {};
     }
 
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost_publishers; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->peers.lost(); }
+    [[nodiscard]] peer_watch& peers() noexcept { return core_->peers; }
     [[nodiscard]] std::uint64_t lost() const noexcept { return core_->lost(); }
     [[nodiscard]] parley::limits limits() const noexcept {
         const core& c = *core_;

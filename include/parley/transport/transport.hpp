@@ -53,6 +53,7 @@
 #include <parley/base/time.hpp>
 #include <parley/base/type.hpp>
 #include <parley/base/uri.hpp>
+#include <parley/detail/peer_watch.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -116,6 +117,12 @@ template <class S>
 concept source = transport_end<S> && view<typename S::view> && requires(S s, const S cs) {
     { s.try_receive() } -> std::same_as<result<typename S::view>>;
     { cs.peers_lost() } -> std::same_as<std::uint64_t>;
+};
+
+/// A source that tells who died at its other side, and who came after.
+template <class S>
+concept peer_watching_source = source<S> && requires(S s) {
+    { s.peers() } -> std::same_as<detail::peer_watch&>;
 };
 
 /// An address that opens both ends.

@@ -79,7 +79,8 @@ public:
     /// How many senders, and packets without one, were refused so far.
     [[nodiscard]] std::uint64_t refused() const noexcept { return core_->refused; }
     [[nodiscard]] std::size_t senders() const noexcept { return core_->senders.size(); }
-    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->lost; }
+    [[nodiscard]] std::uint64_t peers_lost() const noexcept { return core_->peers.lost(); }
+    [[nodiscard]] peer_watch& peers() noexcept { return core_->peers; }
     [[nodiscard]] parley::limits limits() const noexcept {
         const bool framed = core_->options.frames == framing::parley;
         return {.message_bytes_max = core_->options.message_bytes_max,
@@ -121,6 +122,7 @@ private:
     struct sender {
         unique_fd line;
         std::size_t index = 0;
+        std::uint32_t pid = 0;
         bool ended = false;
     };
 
@@ -276,13 +278,14 @@ private:
             if (!line || ::getsockopt(line.get(), SOL_SOCKET, SO_TYPE, &kind, &length) != 0) {
                 return drop(errc::corrupt, "a hello without a private line");
             }
-            auto made = std::make_unique<sender>(sender{std::move(line), senders.size()});
+            auto made = std::make_unique<sender>(sender{std::move(line), senders.size(), h.pid});
             if (!ready.add(
                     made->line.get(), EPOLLIN,
                     static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(made.get())))) {
                 return drop(errc::corrupt, "a hello whose line cannot be watched");
             }
             senders.push_back(std::move(made));
+            peers.came(h.pid);
             end_due = {};
         }
 
@@ -318,7 +321,7 @@ private:
             }
             const errc how = s.ended ? errc::closed : errc::peer_lost;
             if (how == errc::peer_lost) {
-                ++lost;
+                peers.died(s.pid);
                 why.fail(how, "a sender on " + address.text() + " (" +
                                   describe(credentials(s.line.get())) +
                                   ") died: its line went away without a goodbye");
@@ -361,7 +364,8 @@ private:
         std::byte* buffer = nullptr;
         bytes message;
         error_code verdict, end_due, failed;
-        std::uint64_t lost = 0, refused = 0;
+        peer_watch peers;
+        std::uint64_t refused = 0;
         unsigned reads_since_asked = 0;
         eagerness more;
         bool socket_ready = true;

@@ -67,6 +67,9 @@ public:
     [[nodiscard]] std::uint64_t peers_lost() const noexcept {
         return each([](auto& s) { return s.peers_lost(); });
     }
+    [[nodiscard]] peer_watch& peers() noexcept {
+        return *each([](auto& s) { return &s.peers(); });
+    }
     /// Packets of datagram sockets bear only its fingerprint; nothing is told of them.
     [[nodiscard]] peer_type sender_type() const {
         return each([](auto& s) {
