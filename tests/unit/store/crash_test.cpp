@@ -52,7 +52,7 @@ struct opened {
                                      e.sender,
                                      store::record_kind::message,
                                      {}};
-        store::seal_record(record.data(), h, record.size());
+        store::seal_record(record.data(), h, record.size(), payload.data());
         REQUIRE(log.append(record, h) == 0);
     }
     store::log_writer<crash_files> log;
