@@ -5,6 +5,7 @@
 #include <parley/shm/broadcast_reader.hpp>
 #include <parley/shm/chunks.hpp>
 #include <parley/shm/segment.hpp>
+#include <parley/shm/waiting.hpp>
 
 #include <cstddef>
 #include <cstdint>

@@ -22,9 +22,10 @@ namespace detail {
 /// and holds the kernel's lock just when the writer wants it (1 KiB: 0.8 of the rate).
 class gathering {
 public:
-    /// A read found so many bytes; the first message in them, with its frame, is `first` long.
+    /// A read found so many bytes; the first message in them, with its frame, is `first` long, or 0
+    /// if it is not whole.
     void found(std::size_t bytes, std::size_t first) noexcept {
-        rush_ = bytes > first && bytes < enough_bytes;
+        rush_ = first != 0 && bytes > first && bytes < enough_bytes;
         single_ = first == last_ && first >= single_min && first <= single_max;
         last_ = first;
     }

@@ -206,10 +206,9 @@ private:
                 const auto n = io.read(to.data(), rush.most(to.size()), reading::blocking);
                 if (n <= 0) return false;
                 reader.filled(static_cast<std::size_t>(n));
-                if (reader.ready()) {
-                    rush.found(static_cast<std::size_t>(n), reader.whole_bytes());
-                    return true;
-                }
+                const bool speaks = reader.ready();
+                rush.found(static_cast<std::size_t>(n), reader.whole_bytes());
+                if (speaks) return true;
             }
             return false;
         }
