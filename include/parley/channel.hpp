@@ -199,12 +199,13 @@ public:
     [[nodiscard]] result<int> pollable() { return source_.pollable(); }
     /// How many senders died so far without closing.
     [[nodiscard]] std::uint64_t peers_lost() const { return source_.peers_lost(); }
-    /// Calls `then(pid)` for each sender that dies without closing, also one among several, once
-    /// all it sent was received; on_peer_back for each that comes after one died, at the latest
-    /// when nothing more is there to receive. pid: the process as it said, 0 where no number is
-    /// known here (another PID namespace). The call comes from within a verb of this receiver, on
-    /// its thread: it must not use the receiver, nor throw. A second `then` replaces the first.
-    /// Where limits().reports_peer_loss says no nothing is told.
+    /// Calls `then(pid)` for each sender that dies without closing (or is dropped because it wrote
+    /// no messages), also one among several, once all it sent was received; on_peer_back for each
+    /// that comes after one died, at the latest when nothing more is there to receive. pid: the
+    /// process as it said, 0 where no number is known here (another PID namespace). The call comes
+    /// from within a verb of this receiver, on its thread: it must not use the receiver, nor throw.
+    /// A second `then` replaces the first. Where limits().reports_peer_loss says no nothing is
+    /// told.
     template <class Then>
     void on_peer_lost(Then then) requires peer_watching_source<source_type> {
         source_.peers().on_lost(std::move(then));

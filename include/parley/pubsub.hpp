@@ -129,8 +129,9 @@ private:
 ///
 /// Errors: would_block (try), timed_out; closed or peer_lost, once, when the last publisher has
 /// gone and all it published was received (call again to wait for new ones); corrupt: a publisher
-/// wrote what is no message. `peers_lost()` counts publishers that died. Of open: as of publisher,
-/// and timed_out: no publisher came.
+/// wrote what is no message. `peers_lost()` counts publishers that died, `on_peer_lost` names them
+/// (once, with 0, those whose place another one took before this end looked). Of open: as of
+/// publisher, and timed_out: no publisher came.
 template <class T>
 class subscriber : public receiver<T, detail::topic> {
 public:

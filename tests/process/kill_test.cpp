@@ -131,11 +131,8 @@ void kill_the_sender(const model& m, parley::random& r) {
         REQUIRE(holds(v->bytes(), length_of(got, most), got));
     }
     CHECK(in->peers_lost() == 1);
-    if (told.empty()) {
-        CHECK(m.name.starts_with("delivered over"));  // where there are links, nobody is told
-    } else {
-        CHECK((told == std::vector{dead} || (!m.named && told.size() == 1)));
-    }
+    // Which process uses an end of make_channel only the kernel knows, and not everywhere.
+    CHECK((told == std::vector{dead} || (!m.named && told.size() == 1)));
     const auto next = error_of(in->try_receive());
     CHECK(next == (in->limits().successors ? errc::would_block : errc::peer_lost));
     REQUIRE(in->close(parley::never));

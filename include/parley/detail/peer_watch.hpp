@@ -26,20 +26,20 @@ public:
     }
     [[nodiscard]] std::uint64_t lost() const noexcept { return lost_; }
 
-    /// Somebody died; 0: nobody here knows its number.
-    void died(pid_t pid) {
-        ++lost_;
-        ++missing_;
-        if (lost_told_) (*lost_told_)(pid);
+    /// Somebody died; 0: nobody here knows its number. `times`: as many did, unseen; that is told
+    /// once, since it may be anybody's word.
+    void died(std::uint32_t pid, std::uint32_t times = 1) {
+        if (times == 0) return;
+        lost_ += times;
+        missing_ += times;
+        if (lost_told_) (*lost_told_)(static_cast<pid_t>(pid));
     }
-    void died(std::uint32_t pid) { died(static_cast<pid_t>(pid)); }
     /// Somebody came; it takes the place of one who died, if one is missing.
-    void came(pid_t pid) {
+    void came(std::uint32_t pid) {
         if (missing_ == 0) return;
         --missing_;
-        if (back_told_) (*back_told_)(pid);
+        if (back_told_) (*back_told_)(static_cast<pid_t>(pid));
     }
-    void came(std::uint32_t pid) { came(static_cast<pid_t>(pid)); }
 
 private:
     struct told {

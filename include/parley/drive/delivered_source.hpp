@@ -168,7 +168,7 @@ private:
     [[nodiscard]] const listener& door() const { return const_cast<links&>(links_).door(); }
     inbound welcome(link& l) {
         message_bytes_max_ = way::message_bytes_max(how_, l.in().limits().message_bytes_max);
-        peers_.came(pid_t{0});
+        peers_.came(0);
         return inbound(receiving(how_));
     }
     static void add(delivery::counters& to, const delivery::counters& c) {
@@ -209,7 +209,7 @@ private:
             if (ec != errc::closed) keep(std::move(m.own.side));
         }
         if (ec == condition::gone) {
-            if (ec == errc::peer_lost) peers_.died(pid_t{0});
+            if (ec == errc::peer_lost) peers_.died(0);
             if (is_last_end(m)) ended_ = why.fail(ec, m.way.in().why().text());
             return errc::would_block;
         }

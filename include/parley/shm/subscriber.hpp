@@ -157,7 +157,8 @@ struct topic_subscriber final : fork_sensitive {
     void succeed(followed& f, std::uint32_t claim) {
         f.claim = claim;
         const auto deaths = Atomics::load(f.page->deaths, std::memory_order_relaxed);
-        for (; f.deaths != deaths; ++f.deaths) peers.died(pid_t{0});
+        peers.died(0, deaths - f.deaths);
+        f.deaths = deaths;
         peers.came(f.pid());
         if (f.broken) {
             skipped += f.ring.lost();

@@ -34,6 +34,8 @@ using store::level;
 /// Thread safety: as any end, one thread at a time; ends are independent. Lifetime: one view at a
 /// time, valid until destroyed. Blocking: `send` waits while the ring is full. Ends: when a sender
 /// closed and everything was received, the receiver says `closed`; a death is not noticed.
+/// A ring of up to 16 MiB is brought into memory when it is opened, so that no message of the first
+/// lap waits for a page.
 /// pollable(): who rings is a process; if it is killed between a commit and the bell, the
 /// descriptor shows the message with the next one or the next sender, a `receive` within 50 ms.
 /// Errors of open: invalid_argument (path, capacity); not_found (directory); denied; in_use (a live
