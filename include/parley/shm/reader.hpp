@@ -6,6 +6,7 @@
 #include <parley/base/error.hpp>
 #include <parley/base/uri.hpp>
 #include <parley/detail/fork.hpp>
+#include <parley/detail/peer_watch.hpp>
 #include <parley/shm/adopted_lane.hpp>
 #include <parley/shm/bell.hpp>
 #include <parley/shm/registry.hpp>

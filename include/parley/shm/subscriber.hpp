@@ -6,6 +6,7 @@
 #include <parley/base/error.hpp>
 #include <parley/base/uri.hpp>
 #include <parley/detail/fork.hpp>
+#include <parley/detail/peer_watch.hpp>
 #include <parley/shm/broadcast_bell.hpp>
 #include <parley/shm/followed_ring.hpp>
 #include <parley/shm/topic.hpp>
