@@ -146,12 +146,13 @@ public:
         ready_.lower();
         return false;
     }
-    /// There is something to do: the descriptor says so. Who often has, and does not sleep, is in
-    /// a rush (see shm/doorbell.hpp).
-    [[gnu::always_inline]] void show() noexcept {
+    [[nodiscard]] bool is_polled() const noexcept { return ready_.made(); }
+    /// There is something to do, or was `times` times: the descriptor says so. Who often has, and
+    /// does not sleep, is in a rush (see shm/doorbell.hpp).
+    void show(std::uint32_t times = 1) noexcept {
         if (ready_.made()) (void)ready_.raise();
-        if (++awake_ == detail::rush_after && enrolled_) [[unlikely]]
-            sleeper_.rush();
+        awake_ += times;
+        if (awake_ >= detail::rush_after && enrolled_) sleeper_.rush();
     }
     void reset() noexcept {
         ready_.reset();

@@ -191,10 +191,9 @@ public:
         const std::size_t step = m_.shape.stride(m.size());
         if (!has_room_for_record(step)) [[unlikely]]
             return false;
-        if (!m.empty()) {
-            std::memcpy(m_.at(next_.position) + record_header_bytes, m.data(), m.size());
-        }
-        commit_record(record_kind::message, m.size(), step, m.data());
+        commit_record(record_kind::message, m.size(), step, [&](std::byte* at, record_header& h) {
+            write_record(at, h, step, m.data());
+        });
         return true;
     }
     /// Room for a payload of n bytes, which is there: see has_room.
@@ -208,7 +207,12 @@ public:
     }
     /// Seals the record whose payload was lent, and shows it to the reader.
     void commit(record_kind kind, std::size_t n) noexcept {
-        commit_record(kind, n, m_.shape.stride(n), m_.at(next_.position) + record_header_bytes);
+        const std::size_t step = m_.shape.stride(n);
+        commit_record(kind, n, step, [&](std::byte* at, const record_header& h) {
+            auto& placed = *reinterpret_cast<record_header*>(at);
+            placed = h;
+            seal_record(placed, step);
+        });
     }
     /// All that was committed is durable when this returns 0.
     [[nodiscard]] int sync() noexcept {
@@ -237,14 +241,15 @@ private:
         look_at_reader();
         return fits(step);
     }
+    template <class Write>
     [[gnu::always_inline]] void commit_record(record_kind kind, std::size_t n, std::size_t step,
-                                              const std::byte* payload) noexcept {
+                                              Write write) noexcept {
         ends_page& page = *m_.page;
         const auto position = next_.position, sequence = next_.sequence;
         const auto time = std::max(clock_.now(), time_);
-        const record_header h{
+        record_header h{
             static_cast<std::uint32_t>(n), 0, position, sequence, time, next_.sender, kind, {}};
-        seal_record(m_.at(position), h, step, payload);
+        write(m_.at(position), h);
         time_ = time;
         next_.position = position + step;
         next_.sequence = sequence + 1;

@@ -53,12 +53,14 @@ public:
         if (!c.ring.has_room(n)) {
             if (auto r = c.look_at_file(); !r) return r.error();
             c.want_room();
+            c.swift = 0;  // what is sent next is to be shown
             if (!c.room->rearm([&c] { return c.ring.has_room(c.refused); })) {
                 return errc::would_block;
             }
         }
         c.room->show();
         c.loaned = true;
+        c.swift = 0;
         return loan(&c, c.ring.loan(n));
     }
     result<void> try_commit(loan l) {
@@ -73,11 +75,13 @@ public:
     /// A message as a whole.
     [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
         core& c = *core_;
-        if (c.failed || c.loaned || m.size() > c.most || !c.ring.put(m)) [[unlikely]] {
+        if (c.swift == 0 || m.size() > c.most || !c.ring.put(m)) [[unlikely]] {
             if (auto l = try_loan(m.size()); !l) return l.error();
             (void)c.ring.put(m);
+            c.room->show(core::look_every - 1);  // which the short way leaves out
+            c.swift = core::look_every;
         }
-        c.room->show();
+        --c.swift;
         c.unsynced = true;
         c.ring_reader();
         return c.plan.await == store::level::visible ? result<void>() : c.reach(c.plan.await);
@@ -225,16 +229,18 @@ private:
         }
         result<void> look_at_file() {
             if (file.is_whole()) return {};
-            failed = why.fail(errc::corrupt, path + " was truncated while it was open");
-            return failed;
+            return fail(errc::corrupt, path + " was truncated while it was open");
         }
         result<void> reach(store::level l) {
             if (l == store::level::visible || !unsynced) return {};
             if (auto r = look_at_file(); !r) return r;
             const int e = ring.sync();
             if (e == 0) return unsynced = false, result<void>();
-            failed = why.fail(from_errno(e), explain("syncing " + path, e));
-            return failed;
+            return fail(from_errno(e), explain("syncing " + path, e));
+        }
+        error_code fail(error_code e, std::string words) {
+            swift = 0;
+            return failed = why.fail(e, std::move(words));
         }
         result<void> close() {
             // From now on this sender is none that the reader waits for.
@@ -251,6 +257,7 @@ private:
             bell.reset();
             file.leave();
             failed = errc::closed;
+            swift = 0;
         }
 
         std::string path;
@@ -266,6 +273,8 @@ private:
         std::size_t most = 0;
         std::size_t refused = 0;
         error_code failed;
+        static constexpr unsigned look_every = 64;  // messages
+        unsigned swift = 0;  // so many may go the short way: nothing failed, nothing is lent
         bool loaned = false;
         bool unsynced = false;
     };

@@ -66,8 +66,7 @@ public:
     /// The next message, if it is as long and nothing else is to be looked at.
     [[gnu::always_inline]] result<placement> receive_into(mutable_bytes into, time_point) {
         core& c = *core_;
-        const bool usual = c.usable && !c.borrowed && c.looks % 64 != 0;
-        return usual && c.take_into(into) ? placement::placed : placement::not_placed;
+        return c.swift != 0 && c.take_into(into) ? placement::placed : placement::not_placed;
     }
     static constexpr bool straight = true;  ///< also what is small
 
@@ -166,9 +165,11 @@ private:
                 const auto tail = std_atomics::load(file.page().tail, std::memory_order_acquire);
                 if (tail == next.position) {
                     if (end_is_told()) return false;
+                    if (data->is_polled()) halt();  // what comes next is to be shown
                     if (!data->rearm([this] { return sees_more(); })) return false;
                     continue;
                 }
+                halt();
                 data->show();
                 if (!judge(tail)) return false;
                 next.step_over(last);
@@ -194,19 +195,19 @@ private:
             const auto there = tail - next.position;  // what else it may be is judged below
             if (there == 0 || there > m.shape.capacity ||
                 store::judge_header(m.from(next.position, tail), next, h) != store::judged::whole ||
-                h.kind != store::record_kind::message || h.length != into.size()) {
+                h.kind != store::record_kind::message || h.length != into.size()) [[unlikely]] {
                 return false;
             }
-            std::memcpy(into.data(), m.at(h.position) + store::record_header_bytes, into.size());
-            if (store::record_check(h, into.data()) != h.check) return false;
-            ++looks;
-            data->show();
+            const auto* const payload = m.at(h.position) + store::record_header_bytes;
+            if (store::record_copy(h, payload, into.data()) != h.check) [[unlikely]]
+                return false;
+            --swift;
             next.step_over(h);
             last.sequence = h.sequence;
             last.time = h.time;
             std_atomics::store(file.page().from, h.sender, std::memory_order_release);
             std_atomics::store(file.page().head, next.position, std::memory_order_release);
-            release();
+            give_room();
             return true;
         }
         bool end_is_told() {
@@ -237,14 +238,22 @@ private:
         }
         /// A look at the file's size now and then: a page that is gone is SIGBUS to touch.
         bool file_is_whole() {
-            if (++looks % 64 != 1 || file.is_whole()) return true;
+            if (before_look != 0) return --before_look, true;
+            before_look = look_every - 1;
+            data->show(before_look);  // which the short way leaves out
+            if (file.is_whole()) return true;
             failed = why.fail(errc::corrupt, path + " was truncated while it was open");
-            usable = false;
             return false;
         }
-        [[gnu::always_inline]] void release() noexcept {
+        /// No message goes the short way until the next release().
+        void halt() noexcept { before_look += std::exchange(swift, 0U); }
+        void release() noexcept {
             borrowed = false;
             if (failed) return;
+            if (usable) swift += std::exchange(before_look, 0U);
+            give_room();
+        }
+        [[gnu::always_inline]] void give_room() noexcept {
             auto& s = file.page();
             if (publish_to<std_atomics>(s.room_asleep, enrolled, s.released, next.position) != 0) {
                 ring_sender(next.position);
@@ -263,7 +272,7 @@ private:
             bell.reset();
             file.leave();
             failed = errc::closed;
-            usable = false;
+            halt();
         }
 
         std::string path;
@@ -274,15 +283,18 @@ private:
         store::ring_file file;
         std::optional<store::bell_waiter<std_atomics>> data;
         socket_bell bell;
+        static constexpr unsigned look_every = 64;  // messages
+
         store::expectation next;      // of the record that comes next
         store::record_header last{};  // of the one that was judged last
-        std::uint64_t looks = 0;
+        unsigned before_look = 0;     // so many until the file is looked at; 0 while they may …
+        unsigned swift = 0;           // … go the short way
         bool enrolled = std_atomics::enrol();
         std::uint32_t ended = 0;
         error_code verdict, failed;
         bool end_due = false;
         bool borrowed = false;
-        bool usable = true;  // the ring is known to be of our type, and nothing failed
+        bool usable = true;  // the ring is known to be of our type
     };
 
     explicit mmap_source(std::unique_ptr<core> c) noexcept : core_(std::move(c)) {}

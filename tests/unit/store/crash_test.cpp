@@ -42,17 +42,16 @@ struct opened {
     }
     void append(const std::vector<std::byte>& payload) {
         std::vector<std::byte> record(store::record_stride(payload.size()));
-        std::copy(payload.begin(), payload.end(), record.begin() + store::record_header_bytes);
         const auto& e = log.expected();
-        const store::record_header h{static_cast<std::uint32_t>(payload.size()),
-                                     0,
-                                     e.position,
-                                     e.sequence,
-                                     1,
-                                     e.sender,
-                                     store::record_kind::message,
-                                     {}};
-        store::seal_record(record.data(), h, record.size(), payload.data());
+        store::record_header h{static_cast<std::uint32_t>(payload.size()),
+                               0,
+                               e.position,
+                               e.sequence,
+                               1,
+                               e.sender,
+                               store::record_kind::message,
+                               {}};
+        store::write_record(record.data(), h, record.size(), payload.data());
         REQUIRE(log.append(record, h) == 0);
     }
     store::log_writer<crash_files> log;
