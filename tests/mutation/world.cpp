@@ -38,6 +38,8 @@ int main() {
     face<line>("exactly_once over cuts", exactly_once{.window = 8} | batched{});
     face<line>("at_least_once over cuts", at_least_once{.window = 8} | batched{});
     face<line>("latest_only", when_full::latest_only{} | fragmented{} | expires_after{500us});
+    face<line>("prioritized",
+               prioritized{3} | fragmented{} | batched{} | at_least_once{.window = 4});
     face<line>("drop_newest", when_full::drop_newest{.messages = 2} | batched{});
     for (std::uint64_t seed = 1; seed <= 300; ++seed) {
         const auto wrong = parley_test::world_of_calls(seed).run(400);

@@ -279,6 +279,30 @@ TEST_CASE("delivered: a stack that writes nothing meets an end without policies"
     REQUIRE(out.send(7));
     CHECK(in.receive().value() == 7);
 }
+TEST_CASE("delivered: a full transport is left to what is urgent first") {
+    watchdog dog("delivered: priorities");
+    using namespace parley;
+    const temporary_directory dir;
+    const uds at(dir / "x");
+    auto in = open_receiver<int>(at).value();
+    auto out = open_sender<int>(at, prioritized{} | when_full::block{.messages = 8}).value();
+    int many = 0;
+    while (out.try_send(many)) ++many;  // until the socket and the queue are full
+    CHECK(out.try_send(many).error() == errc::would_block);
+    out.end().priority(1);
+    REQUIRE(out.try_send(-1));
+    std::thread leaves([&] { out.close(10s).value(); });
+    int behind = 0;  // the urgent one
+    for (int next = 0; next < many;) {
+        const int m = in.receive(10s).value();
+        CHECK(m == (m == -1 ? -1 : next));
+        next += m == -1 ? 0 : 1;
+        if (m == -1) behind = many - next;
+    }
+    CHECK(behind >= 8);
+    CHECK(in.receive(10s).error() == errc::closed);
+    leaves.join();
+}
 TEST_CASE("delivered: by uri an impossible stack is refused with the compiler's words") {
     using namespace parley;
     const temporary_directory dir;

@@ -84,6 +84,9 @@ void guaranteed(const Policies& below, seen& total) {
                 total);
     packed<Way>("exactly_once", below | exactly_once{.window = 16}, total);
     packed<Way>("exactly_once, unordered", below | exactly_once{} | unordered{}, total);
+    packed<Way>("at_most_once, prioritized", below | at_most_once{} | prioritized{3}, total);
+    packed<Way>("exactly_once, prioritized", below | exactly_once{.window = 4} | prioritized{3},
+                total);
 }
 
 }  // namespace parley_test

@@ -51,7 +51,7 @@ public:
     [[nodiscard]] bool ready(time_point now) {
         if (!above_.ready(now)) return false;
         if (how_.linger <= duration::zero() || hurried_) return true;
-        const outbox& all = above_.queue();
+        const auto& all = above_.queue();
         return all.size() >= how_.messages || all.is_full() ||
                now - all.front_since() >= how_.linger;
     }
@@ -76,12 +76,12 @@ public:
     /// Nothing waits for company any longer.
     void hurry() noexcept { hurried_ = !above_.queue().is_empty(); }
     [[nodiscard]] time_point next_deadline() const noexcept {
-        const outbox& all = above_.queue();
+        const auto& all = above_.queue();
         if (how_.linger <= duration::zero() || all.is_empty()) return never;
         return all.front_since() + how_.linger;
     }
-    [[nodiscard]] const outbox& queue() const noexcept { return above_.queue(); }
-    [[nodiscard]] outbox& queue() noexcept { return above_.queue(); }
+    [[nodiscard]] const auto& queue() const noexcept { return above_.queue(); }
+    [[nodiscard]] auto& queue() noexcept { return above_.queue(); }
 
 private:
     Above above_;

@@ -6,7 +6,8 @@
 // each has its place, drawn here for a sender. A receiver runs the same way up.
 //
 //   submit(message)                                              what the application sends
-//      when_full, expires_after      a queue, and who has to leave it     outbox.hpp
+//      when_full, expires_after,     queues, who has to leave them, and   outbox.hpp,
+//      prioritized                   who goes first                       prioritized.hpp
 //      fragmented                    a message in parts                   fragmented.hpp
 //      batched                       several messages or parts in one     batched.hpp
 //      at_most_once, at_least_once,  numbers, acknowledgement, resend     numbered_out.hpp,
@@ -78,7 +79,16 @@ struct facts {
 };
 
 /// What a policy is for; a stack has at most one for each.
-enum class role : std::uint8_t { admission, expiry, order, parts, batch, guarantee, integrity };
+enum class role : std::uint8_t {
+    admission,
+    expiry,
+    priority,
+    order,
+    parts,
+    batch,
+    guarantee,
+    integrity
+};
 
 /// A field of a header.
 struct field {

@@ -83,8 +83,8 @@ public:
         }
         return own + n;
     }
-    [[nodiscard]] const outbox& queue() const noexcept { return above_.queue(); }
-    [[nodiscard]] outbox& queue() noexcept { return above_.queue(); }
+    [[nodiscard]] const auto& queue() const noexcept { return above_.queue(); }
+    [[nodiscard]] auto& queue() noexcept { return above_.queue(); }
 
 private:
     Above above_;

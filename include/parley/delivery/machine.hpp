@@ -17,11 +17,12 @@ namespace detail {
 template <class Stack, facts Way>
 [[nodiscard]] auto make_out(const Stack& s, std::uint64_t sender) {
     using todo = plan<Stack, Way>;
+    using queue = typename todo::queue_type;
     const auto parts = [&] {
         if constexpr (todo::in_parts) {
-            return fragmented_out<outbox, todo::names_parts>(outbox(s), sender);
+            return fragmented_out<queue, todo::names_parts>(queue(s), sender);
         } else {
-            return outbox(s);
+            return queue(s);
         }
     };
     const auto batches = [&] {
@@ -129,6 +130,10 @@ public:
     [[nodiscard]] std::size_t message_bytes_max() const noexcept { return message_bytes_max_; }
     [[nodiscard]] admission admits(time_point now) { return inside_.queue().admits(now); }
     void submit(bytes m, time_point now) { inside_.queue().submit(m, now); }
+    /// Of what is submitted from now on, where the stack has priorities.
+    void priority([[maybe_unused]] std::size_t n) noexcept {
+        if constexpr (todo::ranks) inside_.queue().priority(n);
+    }
 
     [[nodiscard]] std::size_t wants(time_point now) {
         if (!inside_.ready(now)) return 0;

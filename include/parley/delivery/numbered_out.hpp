@@ -122,8 +122,8 @@ public:
     }
     [[nodiscard]] Above& above() noexcept { return above_; }
     [[nodiscard]] const Above& above() const noexcept { return above_; }
-    [[nodiscard]] const outbox& queue() const noexcept { return above_.queue(); }
-    [[nodiscard]] outbox& queue() noexcept { return above_.queue(); }
+    [[nodiscard]] const auto& queue() const noexcept { return above_.queue(); }
+    [[nodiscard]] auto& queue() noexcept { return above_.queue(); }
     void count(counters& c) const noexcept {
         c.resent += resent_;
         c.acknowledged += acknowledged_;

@@ -26,6 +26,7 @@
 #include <parley/delivery/checksum.hpp>
 #include <parley/delivery/delivery.hpp>
 #include <parley/delivery/fragmented.hpp>
+#include <parley/delivery/prioritized.hpp>
 
 #include <bit>
 
@@ -90,6 +91,9 @@ struct plan {
             return !Way.intact || sealer::sealing::if_intact;
         }
     }();
+    /// What is at the top of a sending side.
+    static constexpr bool ranks = Stack::template has<v1::prioritized>;
+    using queue_type = std::conditional_t<ranks, ranked_outbox, outbox>;
     static constexpr bool batches = Stack::template has<v1::batched>;
     static constexpr bool in_parts = Stack::template has<v1::fragmented>;
     static constexpr bool in_order = !Stack::template has<unordered>;

@@ -83,6 +83,7 @@ public:
         if (c.loaned) {
             return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
         }
+        c.out->priority(c.level);
         auto verdict = c.out->admits(c.ticks.now());
         if (verdict != delivery::admission::taken) {
             if (auto r = c.pump(true, clock::now()); !r) return r.error();
@@ -108,6 +109,7 @@ public:
         core& c = *core_;
         if (c.end && !c.failed && !c.loaned && m.size() <= c.message_bytes_max) [[likely]] {
             const auto now = c.time_of_send();
+            c.out->priority(c.level);
             if (c.out->admits(now) == delivery::admission::taken) [[likely]] {
                 c.out->submit(m, now);
                 if constexpr (!way::links) {
@@ -132,6 +134,10 @@ public:
         }
     }
     result<int> pollable() { return errc::unsupported; }
+    /// Of what is loaned or sent from now on.
+    void priority(std::size_t n) noexcept requires(Stack::template has<prioritized>) {
+        core_->level = n;
+    }
 
     /// Waits until everything is sent and, under a guarantee, acknowledged; then says goodbye.
     /// Errors: timed_out: something is left, close again; those of the transport, with the number
@@ -365,6 +371,7 @@ private:
         std::optional<typename way::sending> out;
         parley::limits below;
         std::size_t message_bytes_max = 0;
+        std::size_t level = 0;  // the priority of what comes next
         detail::tick_clock ticks;
         time_point stamp{};      // of the last message whose time was looked at
         unsigned unstamped = 0;  // messages that still share it

@@ -50,6 +50,7 @@ class simulation {
 
 public:
     static constexpr std::size_t frame_bytes_max = 256;
+    static constexpr std::size_t levels = 3;
 
     simulation(const Stack& policies, std::uint64_t seed, std::size_t messages)
         : policies_(policies),
@@ -141,6 +142,7 @@ private:
         }
     }
     void submit() {
+        if constexpr (todo::ranks) out_.priority(level_of(submitted_));
         switch (out_.admits(now_)) {
             case delivery::admission::taken: break;
             case delivery::admission::wait: return;
@@ -212,6 +214,10 @@ private:
         out_.on_link(now_);
     }
 
+    /// Its priority, where there are any.
+    [[nodiscard]] static std::size_t level_of(std::uint64_t number) noexcept {
+        return todo::ranks ? number * 7 / 3 % levels : 0;
+    }
     /// A message that tells its number and can be checked: of any length that the stack takes.
     [[nodiscard]] frame text_of(std::uint64_t number) const {
         random own(number * 2 + 1);
@@ -239,10 +245,11 @@ private:
         if (again && !may_repeat) fail("message " + std::to_string(number) + " came twice");
         const bool in_order =
             todo::in_order && (todo::promise != delivery::guarantee::none || Way.ordered);
-        if (in_order && !again && number < next_) {
-            fail("message " + std::to_string(number) + " came behind " + std::to_string(next_ - 1));
+        std::uint64_t& next = next_[level_of(number)];
+        if (in_order && !again && number < next) {
+            fail("message " + std::to_string(number) + " came behind " + std::to_string(next - 1));
         }
-        next_ = std::max(next_, number + 1);
+        next = std::max(next, number + 1);
     }
     void check_end() {
         std::uint64_t came = 0;
@@ -268,7 +275,8 @@ private:
     frame current_;
     bool handing_out_ = false;
     time_point last_[2]{};
-    std::uint64_t order_ = 0, next_ = 0, refused_ = 0;
+    std::uint64_t order_ = 0, refused_ = 0;
+    std::uint64_t next_[levels]{};  // the first of each priority that did not come
     std::vector<std::uint8_t> seen_;
     delivery::counters lost_counters_;
     simulation_report report_;

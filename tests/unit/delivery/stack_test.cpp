@@ -201,6 +201,65 @@ TEST_CASE("at_most_once: a sender that was here before another one is not heard 
     CHECK(b.feed(b.frames()[0]).empty());
     CHECK(b.in.counters().duplicates == 1);
 }
+TEST_CASE("prioritized: a higher priority goes first, and each keeps its order") {
+    bench<line, decltype(at_least_once{} | prioritized{3})> b(at_least_once{.window = 1} |
+                                                              prioritized{3});
+    const auto submit = [&](std::size_t priority, std::string_view text) {
+        b.out.priority(priority);
+        b.submit(text);
+    };
+    submit(0, "numbered");
+    const auto first = b.frames();
+    REQUIRE(first.size() == 1);
+    submit(0, "low");
+    submit(2, "high");
+    submit(1, "middle");
+    submit(7, "highest");  // there is none above 2
+    std::string got = b.feed(first[0]);
+    while (b.acknowledge()) {
+        for (const auto& f : b.frames()) got += b.feed(f);
+    }
+    CHECK(got == "numbered high highest middle low ");
+}
+TEST_CASE("prioritized: a full queue of one priority does not hold up another") {
+    bench<line, decltype(when_full::block{} | prioritized{})> b(when_full::block{.messages = 1} |
+                                                                prioritized{});
+    b.submit("low");
+    CHECK(b.out.admits(b.now) == admission::wait);
+    b.out.priority(1);
+    CHECK(b.out.admits(b.now) == admission::taken);
+    b.submit("high");
+    CHECK(b.out.admits(b.now) == admission::wait);
+    CHECK(b.out.unfinished() == 2);
+    std::string got;
+    for (const auto& f : b.frames()) got += b.feed(f);
+    CHECK(got == "high low ");
+}
+TEST_CASE("prioritized: a message of which a part was sent is sent to its end") {
+    bench<line, decltype(fragmented{} | prioritized{})> b(fragmented{} | prioritized{});
+    const std::string long_one(300, 'x');
+    b.submit(long_one);
+    std::vector<std::byte> part(b.out.wants(b.now));
+    part.resize(b.out.transmit(part, b.now));
+    b.out.priority(1);
+    b.submit("high");
+    std::string got = b.feed(part);
+    for (const auto& f : b.frames()) got += b.feed(f);
+    CHECK(got == long_one + " high ");
+}
+TEST_CASE("prioritized: what waits longest decides when a batch has lingered enough") {
+    bench<line, decltype(batched{} | prioritized{})> b(batched{.linger = 10ms} | prioritized{});
+    b.submit("low");
+    b.now += 6ms;
+    b.out.priority(1);
+    b.submit("high");
+    CHECK(b.frames().empty());
+    CHECK(b.out.next_deadline() == b.now + 4ms);
+    b.now += 4ms;
+    const auto f = b.frames();
+    REQUIRE(f.size() == 1);
+    CHECK(b.feed(f[0]) == "high low ");
+}
 TEST_CASE("batched: what waits already goes together, and linger waits for more") {
     bench<line, batched> now(batched{.messages = 3});
     for (int i = 0; i < 7; ++i) now.submit("m");
