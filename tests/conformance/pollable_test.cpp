@@ -204,6 +204,34 @@ TEST_CASE("transport: a receiver that takes one message per readiness gets them 
     });
 }
 
+TEST_CASE("transport: who waited in vain and then polls is woken all the same") {
+    each_pollable("polls after a wait", [](const model&, place&, ends& both, bool by_epoll) {
+        auto& out = both.sink;
+        auto& in = both.source;
+        poller poll(in.pollable().value(), by_epoll);
+        for (std::uint64_t i = 0; i < 3; ++i) {
+            CHECK(drain(in, 50, i) == 0);
+            CHECK(error_of(in.wait(parley::clock::now() + 2ms)) == errc::timed_out);
+            worker sender([&] { expect(send(out, 50, i).has_value()); });
+            CHECK(poll.until_readable());
+            while (!in.try_receive()) CHECK(poll.until_readable());
+            sender.join();
+        }
+        poller room(out.pollable().value(), by_epoll);
+        if (!fills_up(out)) return;
+        const std::size_t n = handy(out);
+        std::uint64_t sent = 0;
+        while (send(out, n, sent, parley::expired)) ++sent;
+        CHECK(error_of(out.wait(parley::clock::now() + 2ms)) == errc::timed_out);
+        worker receiver([&] {
+            for (std::uint64_t i = 0; i < sent; ++i) expect(receives(in, n, i));
+        });
+        CHECK(room.until_readable());
+        CHECK(out.flush(parley::never));
+        receiver.join();
+    });
+}
+
 TEST_CASE("transport: a sink's pollable is readable while a loan may succeed") {
     each_pollable("a sink's pollable", [](const model&, place&, ends& both, bool by_epoll) {
         auto& out = both.sink;

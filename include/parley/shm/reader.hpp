@@ -281,6 +281,7 @@ struct segment_reader final : fork_sensitive {
                 const auto left = until == never ? most : shorter(most, until - clock::now());
                 bell.is_signal() ? bell.sleep(left) : self().sleep(seen, left);
             });
+        (void)ready.raise();  // it is up now, and who polls is not rung for
     }
 
     bool ring_lane(std::size_t i, std::uint32_t claim) noexcept {

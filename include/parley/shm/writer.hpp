@@ -243,6 +243,7 @@ struct segment_writer final : fork_sensitive {
                 const auto most = shorter(left, liveness_interval);
                 by_signal ? own_bell.sleep(most) : self().sleep(seen, most);
             });
+        (void)ready.raise();  // it is up now, and who polls is not rung for
     }
     bool ring_bell() noexcept {
         if (!seg.rung_by_signals) return reader_bell.ring({seg.id, -1, 0}, {});

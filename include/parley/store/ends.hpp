@@ -123,6 +123,7 @@ public:
                 sleeper_.sleep(seen, shorter(left, detail::liveness_interval));
             }
             sleeper_.get_up();
+            (void)ready_.raise();  // who polls is not rung for now
         }
     }
 

@@ -131,15 +131,23 @@ static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kin
 }
 
 /// Checks a header in place, whose payload lies behind it, and writes zeros up to `step`, the
-/// stride of the record.
+/// stride of the record. In memory that nobody else writes: the length is read from there.
 [[gnu::always_inline]] inline void seal_record(record_header& h, std::size_t step) noexcept {
     std::byte* const payload = reinterpret_cast<std::byte*>(&h + 1);
     const std::size_t odd = step - record_header_bytes - h.length;
     if (odd != 0) std::memset(payload + h.length, 0, odd);
     h.check = record_check(h, payload);
 }
-/// The same, where the header goes to `at`, which is aligned to 8 bytes, and the payload comes from
-/// elsewhere.
+/// The same of a header that goes to `at`, in front of the payload that lies there.
+[[gnu::always_inline]] inline void seal_record(std::byte* at, record_header& h,
+                                               std::size_t step) noexcept {
+    std::byte* const payload = at + record_header_bytes;
+    const std::size_t odd = step - record_header_bytes - h.length;
+    if (odd != 0) std::memset(payload + h.length, 0, odd);
+    h.check = record_check(h, payload);
+    copy_header(at, &h);
+}
+/// The same, where the payload comes from elsewhere.
 [[gnu::always_inline]] inline void write_record(std::byte* at, record_header& h, std::size_t step,
                                                 const std::byte* payload) noexcept {
     std::byte* const behind = at + record_header_bytes;

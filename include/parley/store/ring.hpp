@@ -208,11 +208,8 @@ public:
     /// Seals the record whose payload was lent, and shows it to the reader.
     void commit(record_kind kind, std::size_t n) noexcept {
         const std::size_t step = m_.shape.stride(n);
-        commit_record(kind, n, step, [&](std::byte* at, const record_header& h) {
-            auto& placed = *reinterpret_cast<record_header*>(at);
-            placed = h;
-            seal_record(placed, step);
-        });
+        commit_record(kind, n, step,
+                      [&](std::byte* at, record_header& h) { seal_record(at, h, step); });
     }
     /// All that was committed is durable when this returns 0.
     [[nodiscard]] int sync() noexcept {
