@@ -4,6 +4,7 @@
 
 #include <parley/detail/posix.hpp>
 #include <parley/drive/caller.hpp>
+#include <parley/drive/redial.hpp>
 #include <parley/rpc/dispatch.hpp>
 #include <parley/rpc/remote.hpp>
 
@@ -67,10 +68,15 @@ public:
         const bool again = what.how == rpc::manner::idempotent || what.how == rpc::manner::once;
         rpc::once_header same{};
         error_code lost;
+        redial pause;
         const auto begun = what.how == rpc::manner::once ? clock::now() : time_point{};
         for (;;) {
             auto id = start_by(what, n, fill, d, &same);
             if (!id && lost) {
+                // Who took the new connection may have been dying too; the next one may know more.
+                if (id.error() == condition::gone && !is_forgotten(begun) && rests(pause, d)) {
+                    continue;
+                }
                 std::erase_if(open_, [&](const auto& c) { return c.sequence == same.sequence; });
                 how_ = outcome::unknown;
                 return lost;
@@ -261,6 +267,13 @@ private:
         std::uint64_t first = next_;
         for (const auto& c : open_) first = std::min(first, c.sequence);
         return first;
+    }
+    /// Waits until the next connection may be tried; false if there is no time for it.
+    [[nodiscard]] static bool rests(redial& pause, deadline& d) {
+        if (d.is_try()) return false;
+        pause.later();
+        (void)detail::poll_until(nullptr, 0, earlier(d.at(), pause.next()));
+        return !d.has_passed();
     }
     /// Whether the server may have forgotten the call by now.
     [[nodiscard]] static bool is_forgotten(time_point begun) noexcept {
