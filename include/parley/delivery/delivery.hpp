@@ -29,7 +29,8 @@
 //   * wants(now) is how many bytes the next frame needs at most, 0 if there is none to transmit;
 //     transmit(room, now) writes it there and returns its length, at most what wants said.
 //   * on_frame(f, now) takes a frame that came back. on_link(now): a new connection carries on.
-//   * next_deadline() is when wants may become more than 0 by itself; never: not by time.
+//   * next_deadline(now) is the first time behind `now` when wants or admits may say something else
+//     by themselves; never: not by time.
 //   * idle() is true when nothing is left to transmit and, under a guarantee, nothing to
 //     acknowledge.
 // Receiving side

@@ -159,13 +159,16 @@ public:
     void hurry() {
         if constexpr (todo::batches) packer().hurry();
     }
-    [[nodiscard]] time_point next_deadline() const noexcept {
+    /// The first time behind `now`, when this side was asked last, at which wants() or admits() may
+    /// say something else by themselves. What is due since before waits for room, or an answer.
+    [[nodiscard]] time_point next_deadline(time_point now = time_point::min()) const noexcept {
         time_point at = never;
-        if constexpr (todo::batches) at = packer().next_deadline();
-        if constexpr (todo::acknowledges) {
-            // A batch that is full of time waits for room, which an acknowledgement brings.
-            at = earlier(at, inside_.next_deadline());
-        }
+        const auto add = [&](time_point one) {
+            if (one > now) at = earlier(at, one);
+        };
+        if constexpr (todo::batches) add(packer().next_deadline());
+        if constexpr (todo::acknowledges) add(inside_.next_deadline());
+        add(inside_.queue().next_expiry());
         return at;
     }
     [[nodiscard]] bool idle() const noexcept { return unfinished() == 0; }

@@ -111,6 +111,13 @@ public:
     /// No message more is taken, or one that waits has to leave for it.
     [[nodiscard]] bool is_full() const noexcept { return size_ - (pinned_ ? 1 : 0) >= capacity_; }
 
+    /// When one that is full has room by itself.
+    [[nodiscard]] time_point next_expiry() const noexcept {
+        const std::size_t kept = pinned_ ? 1 : 0;
+        if (!expires_ || size_ <= kept || !is_full()) return never;
+        return slots_[(head_ + kept) & (slots_.size() - 1)].since + after_;
+    }
+
     void count(counters& c) const noexcept {
         c.submitted += submitted_;
         c.dropped += dropped_;

@@ -15,7 +15,8 @@ inline namespace v1 {
 /// keep their order. `tx.end().priority(n)` holds for what is sent from then on; at first it is 0.
 /// Each priority has a queue of its own, whose length and rule `when_full` says, so a full one does
 /// not hold up the others. What is numbered or in the transport is not overtaken, nor is a message
-/// whose first part is: a short `window` and few bytes in the transport keep that little.
+/// whose first part is: a short `window` and few bytes in the transport keep that little. (An end
+/// that was opened by a uri has no `priority`: all it sends is of priority 0.)
 struct prioritized {
     std::size_t levels = 2;  ///< up to 64
 
@@ -86,6 +87,8 @@ public:
         return std::any_of(lanes_.begin(), lanes_.end(),
                            [](const outbox& one) { return one.is_full(); });
     }
+
+    [[nodiscard]] time_point next_expiry() const noexcept { return lanes_[level_].next_expiry(); }
 
     void count(counters& c) const noexcept {
         for (const outbox& one : lanes_) one.count(c);

@@ -6,9 +6,11 @@
 #include <parley/base/assert.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
-#include <parley/detail/ticks.hpp>
 #include <parley/drive/delivered_way.hpp>
 #include <parley/drive/link_set.hpp>
+#include <parley/drive/redial.hpp>
+#include <parley/drive/send_clock.hpp>
+#include <parley/drive/sink_readiness.hpp>
 #include <parley/transport/loan.hpp>
 
 #include <cstring>
@@ -84,23 +86,24 @@ public:
             return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
         }
         c.out->priority(c.level);
-        auto verdict = c.out->admits(c.ticks.now());
+        auto verdict = c.out->admits(c.watch.now());
         if (verdict != delivery::admission::taken) {
             if (auto r = c.pump(true, clock::now()); !r) return r.error();
             verdict = c.out->admits(clock::now());
         }
-        if (verdict == delivery::admission::wait) return errc::would_block;
+        if (verdict == delivery::admission::wait) return c.told(errc::would_block).error();
         if (verdict == delivery::admission::refused) {
             return c.why.fail(errc::out_of_resources,
                               "as many messages wait as when_full::error allows");
         }
+        c.ready.raise();
         c.loaned = true;
         return loan(&c, mutable_bytes(c.room_for(n), n));
     }
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
-        c.out->submit(l.bytes(), c.ticks.now());
+        c.out->submit(l.bytes(), c.watch.now());
         return {};
     }
     /// For every length: into the queue it is copied anyway.
@@ -108,9 +111,10 @@ public:
     [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
         core& c = *core_;
         if (c.end && !c.failed && !c.loaned && m.size() <= c.message_bytes_max) [[likely]] {
-            const auto now = c.time_of_send();
+            const auto now = c.watch.of_message(Stack::template has<batched>);
             c.out->priority(c.level);
             if (c.out->admits(now) == delivery::admission::taken) [[likely]] {
+                c.ready.raise();
                 c.out->submit(m, now);
                 if constexpr (!way::links) {
                     if (c.out->wants(now) == 0) return {};
@@ -122,36 +126,31 @@ public:
     }
     /// Pushes until the transport took all that may be sent now. Where the rule for when it is full
     /// is that messages give way, nobody waits.
-    result<void> flush(time_point until) { return flush_from(core_->ticks.now(), until); }
-    static constexpr bool queues = true;
-    result<void> wait(time_point until) {
-        core& c = *core_;
-        for (;;) {
-            if (c.failed) return c.failed;
-            if (auto r = c.pump(true, clock::now()); !r) return r;
-            if (c.out->admits(clock::now()) != delivery::admission::wait) return {};
-            if (auto r = c.await_progress(until); !r) return r;
-        }
+    result<void> flush(time_point until) {
+        return core_->told(flush_from(core_->watch.now(), until));
     }
-    result<int> pollable() { return errc::unsupported; }
+    static constexpr bool queues = true;
+    result<void> wait(time_point until) { return core_->told(core_->wait(until)); }
+    /// After a flush that would block, or a close that timed out, it is readable when that may go
+    /// on. Resending goes on with each call and not by itself: call flush(expired) now and then
+    /// while something is unfinished(). A connection that was lost is made again in such a call,
+    /// which may take up to 50 ms.
+    result<int> pollable() {
+        core& c = *core_;
+        if (c.failed) return c.failed;
+        if (c.end && room_of(way::sink_of(*c.end)).fd < 0) return errc::unsupported;
+        return c.ready.make();
+    }
     /// Of what is loaned or sent from now on.
     void priority(std::size_t n) noexcept requires(Stack::template has<prioritized>) {
         core_->level = n;
+        core_->ready.raise();
     }
 
     /// Waits until everything is sent and, under a guarantee, acknowledged; then says goodbye.
     /// Errors: timed_out: something is left, close again; those of the transport, with the number
     /// of messages that were not delivered in why().
-    result<void> close(time_point until) {
-        core& c = *core_;
-        while (!c.failed) {
-            c.out->hurry();
-            if (auto r = c.pump(true, clock::now()); !r) break;
-            if (c.out->idle() && !c.blocked) return c.leave(until);
-            if (auto r = c.await_progress(until); !r && r.error() == errc::timed_out) return r;
-        }
-        return c.failed == errc::closed && !c.end ? result<void>() : c.failed;
-    }
+    result<void> close(time_point until) { return core_->told(core_->close(until)); }
 
     /// Messages that wait, and frames that are not yet acknowledged.
     [[nodiscard]] std::size_t unfinished() const noexcept { return core_->out->unfinished(); }
@@ -162,7 +161,6 @@ public:
         l.loans_max = 1;
         l.in_place = false;
         l.lossy = way::may_lose;
-        l.pollable = false;
         l.reports_peer_loss = l.reports_peer_loss && !way::acknowledges;
         return l;
     }
@@ -194,33 +192,18 @@ private:
         if (!l) return l.error();
         if (!m.empty()) std::memcpy(l->bytes().data(), m.data(), m.size());
         if (auto r = try_commit(std::move(*l)); !r) return r;
-        return pushed(core_->ticks.now());
+        return pushed(core_->watch.now());
     }
 
     struct core final : detail::fork_sensitive {
         core(const Address& at, const Stack& how, const message_type& type)
-            : road(at, how, type), linger(how.template get<batched>().linger) {
+            : road(at, how, type), watch(how.template get<batched>().linger) {
             guard_against_fork();
         }
         ~core() override { unguard(); }
         // The end below closes itself; what waits here is the parent's to send.
         void in_forked_child() noexcept override { failed = errc::closed; }
 
-        /// The time, for one message of a batch. While they follow one another so fast that a batch
-        /// is full long before its linger is over, one look at the clock does for eight.
-        time_point time_of_send() noexcept {
-            if constexpr (Stack::template has<batched>) {
-                if (unstamped > 0) {
-                    --unstamped;
-                    return stamp;
-                }
-                const auto now = ticks.now();
-                unstamped = now - stamp < linger / 8 ? 7 : 0;
-                return stamp = now;
-            } else {
-                return ticks.now();
-            }
-        }
         std::byte* room_for(std::size_t n) {
             if (n > capacity || !memory) {
                 capacity = std::max<std::size_t>(n, 2 * capacity);
@@ -229,9 +212,41 @@ private:
             const auto odd = reinterpret_cast<std::uintptr_t>(memory.get()) % 64;
             return memory.get() + (64 - odd) % 64;
         }
+        result<void> wait(time_point until) {
+            for (;;) {
+                if (failed) return failed;
+                if (auto r = pump(true, clock::now()); !r) return r;
+                if (out->admits(pumped) != delivery::admission::wait) return {};
+                if (auto r = await_progress(until); !r) return r;
+            }
+        }
+        result<void> close(time_point until) {
+            while (!failed) {
+                out->hurry();
+                if (auto r = pump(true, clock::now()); !r) break;
+                if (out->idle() && !blocked) return leave(until);
+                if (auto r = await_progress(until); !r && r.error() == errc::timed_out) return r;
+            }
+            return failed == errc::closed && !end ? result<void>() : failed;
+        }
+        /// What a verb came to. Who polls is to ask again now, or when that may come to more.
+        result<void> told(result<void> r) noexcept {
+            if (!ready.made()) return r;
+            if (r || r.error() != condition::flow) {
+                ready.raise();
+            } else if (end) {
+                ready.template lower<way>(*end, blocked, out->next_deadline(pumped));
+            } else {
+                ready.lower(calls.next());
+            }
+            return r;
+        }
         /// Does all that can be done without waiting. Errors end this sink.
         result<void> pump(bool look_back, time_point now) {
-            if (!end && !dial(expired, now)) return failed ? result<void>(failed) : result<void>();
+            pumped = now;
+            // Who never waits gives a connection that time at least.
+            const time_point until = ready.made() ? now + dial_for : expired;
+            if (!end && !dial(until, now)) return failed ? result<void>(failed) : result<void>();
             if constexpr (way::links) {
                 // Most sends need not know what was acknowledged meanwhile.
                 if (look_back || ++unread >= 16 || now >= out->next_deadline()) {
@@ -252,10 +267,7 @@ private:
             blocked = false;
             while (const std::size_t n = out->wants(now)) {
                 auto l = to.try_loan(n);
-                if (!l && l.error() == errc::would_block) {
-                    blocked = true;
-                    return {};
-                }
+                if (!l && l.error() == errc::would_block) return blocked = true, result<void>();
                 if (!l) return l.error();
                 l->shrink(out->transmit(l->bytes(), now));
                 if (auto r = to.try_commit(std::move(*l)); !r) return r;
@@ -288,12 +300,7 @@ private:
             end.reset();
             // Whoever cuts it every time before anything is acknowledged is not called in a hurry.
             const auto acknowledged = out->counters().acknowledged;
-            if (std::exchange(acknowledged_before, acknowledged) != acknowledged) {
-                patience = std::chrono::milliseconds(1);
-                next_call = clock::now();
-            } else {
-                be_patient();
-            }
+            calls.lost(std::exchange(acknowledged_before, acknowledged) != acknowledged);
             return {};
         }
         /// All is sent and acknowledged. A goodbye that a cut may have swallowed is said again over
@@ -301,7 +308,8 @@ private:
         result<void> leave(time_point until) {
             while (end || dial_to_leave(until)) {
                 auto r = road.close_out(*end, until);
-                if (!r && r.error() == errc::timed_out) return r;
+                blocked = !r && r.error() == errc::timed_out;
+                if (blocked) return r;
                 if (r || !way::acknowledges || r.error() != condition::gone) {
                     end.reset();
                     failed = errc::closed;
@@ -314,25 +322,19 @@ private:
             return {};
         }
         bool dial_to_leave(time_point until) {
-            (void)detail::poll_until(nullptr, 0, earlier(until, next_call));
-            const auto now = clock::now();
-            return dial(earlier(until, now + std::chrono::milliseconds(50)), now);
-        }
-        void be_patient() {
-            next_call = clock::now() + patience;
-            patience = shorter(patience * 2, std::chrono::milliseconds(200));
+            (void)detail::poll_until(nullptr, 0, earlier(until, calls.next()));
+            return dial(earlier(until, clock::now() + dial_for), clock::now());
         }
         /// Tries to make a new connection.
         bool dial(time_point until, time_point now) {
-            if (until == expired && now < next_call) return false;
+            if (now < calls.next()) return false;
             auto made = road.open_out(until, why);
             if (!made) {
                 const error_code ec = made.error();
-                be_patient();
-                if (ec != condition::flow && ec != condition::gone && ec != errc::not_found &&
-                    ec != errc::in_use) {
-                    failed = ec;
-                }
+                calls.later();
+                const bool later = ec == condition::flow || ec == condition::gone ||
+                                   ec == errc::not_found || ec == errc::in_use;
+                if (!later) failed = ec;
                 return false;
             }
             end.emplace(std::move(*made));
@@ -344,13 +346,14 @@ private:
             const auto now = clock::now();
             if (until == expired || now >= until) return errc::timed_out;
             if (!end) {
-                if (now < next_call) {
-                    (void)detail::poll_until(nullptr, 0, earlier(until, next_call));
+                if (now < calls.next()) {
+                    (void)detail::poll_until(nullptr, 0, earlier(until, calls.next()));
                 }
-                (void)dial(earlier(until, clock::now() + std::chrono::milliseconds(50)), now);
+                const auto then = clock::now();
+                (void)dial(earlier(until, then + dial_for), then);
                 return {};
             }
-            const auto at = earlier(until, out->next_deadline());
+            const auto at = earlier(until, out->next_deadline(pumped));
             auto& to = way::sink_of(*end);
             if constexpr (way::links) {
                 if (blocked) {
@@ -372,18 +375,17 @@ private:
         parley::limits below;
         std::size_t message_bytes_max = 0;
         std::size_t level = 0;  // the priority of what comes next
-        detail::tick_clock ticks;
-        time_point stamp{};      // of the last message whose time was looked at
-        unsigned unstamped = 0;  // messages that still share it
-        const duration linger;   // of a batch
+        static constexpr duration dial_for = std::chrono::milliseconds(50);
+        send_clock watch;
+        time_point pumped{};  // when all was done that could be
+        sink_readiness ready;
+        redial calls;
         diagnostics why;
         error_code failed;
         std::unique_ptr<std::byte[]> memory;
         std::size_t capacity = 0;
         std::uint64_t acknowledged_before = 0;
         std::size_t unread = 0;  // pumps since acknowledgements were looked for
-        time_point next_call{};
-        duration patience = std::chrono::milliseconds(1);
         bool loaned = false;
         bool blocked = false;  // the transport takes no more now
     };

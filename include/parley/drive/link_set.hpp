@@ -7,6 +7,7 @@
 #include <parley/base/time.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/transport/duplex.hpp>
+#include <parley/transport/stream_io.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -33,7 +34,7 @@ template <source S>
 template <sink S>
 [[nodiscard]] pollfd room_of(S& s) {
     if constexpr (requires { s.io().descriptor(); }) {
-        return {s.io().descriptor(), POLLOUT, 0};
+        return {s.io().descriptor(), parley::detail::awaited_event(s.io()), 0};
     } else {
         const auto fd = s.pollable();
         return {fd ? *fd : -1, POLLIN, 0};
@@ -120,6 +121,25 @@ public:
         return look && !r && r.error() == errc::timed_out ? result<void>() : r;
     }
 
+    /// Whether the door tells by a descriptor that somebody came.
+    [[nodiscard]] bool is_pollable() { return door_.pollable().has_value(); }
+    /// Adds the door, and every link that was accepted since the last call.
+    result<void> watch(detail::readiness& by) {
+        if (watched_ == accepted_ && by.made()) return {};
+        if (!by.made()) watched_ = 0;
+        auto door = door_.pollable();
+        if (!door) return door.error();
+        if (auto r = by.add(*door, EPOLLIN); !r) return r.error();
+        for (const auto& m : all_) {
+            if (m->number <= watched_ || m->gone) continue;
+            auto in = descriptor_of(m->way.in());
+            if (in) in = by.add(*in, EPOLLIN);
+            if (!in) return in.error();
+        }
+        watched_ = accepted_;
+        return {};
+    }
+
 private:
     result<void> wait_for_members(time_point until) {
         if (all_.size() == 1 && fds_.empty() && !all_[0]->wanting) {
@@ -149,7 +169,7 @@ private:
     Listener door_;
     std::vector<std::unique_ptr<member>> all_;
     std::vector<pollfd> fds_;
-    std::uint64_t accepted_ = 0;
+    std::uint64_t accepted_ = 0, watched_ = 0;
     time_point look_again_{};
     bool knock_ = true;  // somebody may be at the door
     bool polls_door_ = false;

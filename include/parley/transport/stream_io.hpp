@@ -40,6 +40,15 @@ template <class Io>
 concept awaits_events = requires(const Io io) {
     { io.awaits() } -> std::same_as<short>;
 };
+/// What poll is to wait for now, until an Io takes something.
+template <class Io>
+[[nodiscard]] short awaited_event(const Io& io) noexcept {
+    if constexpr (awaits_events<Io>) {
+        return io.awaits();
+    } else {
+        return event_of_room<Io>();
+    }
+}
 
 }  // namespace detail
 }  // namespace v1

@@ -279,10 +279,7 @@ private:
             return {};
         }
         /// What poll, and epoll by the same numbers, are to wait for.
-        [[nodiscard]] short awaited() const noexcept {
-            if constexpr (awaits_events<Io>) return io.awaits();
-            return event_of_room<Io>();
-        }
+        [[nodiscard]] short awaited() const noexcept { return awaited_event(io); }
         [[gnu::always_inline]] void watch() noexcept {
             if constexpr (awaits_events<Io>) {
                 if (watched == io.awaits()) return;
