@@ -27,7 +27,7 @@ struct prioritized {
 namespace delivery {
 
 /// The top of a sending side with priorities: as many outboxes, one of which is the one that goes
-/// on. ready() chooses it, unless parts of its first message are on their way.
+/// on. ready() chooses it, which nobody calls while parts of its first message are on their way.
 class ranked_outbox {
 public:
     static constexpr std::size_t levels_max = 64;
@@ -44,7 +44,6 @@ public:
     void submit(bytes m, time_point now) { lanes_[level_].submit(m, now); }
 
     [[nodiscard]] bool ready(time_point now) {
-        if (pinned_) return true;
         for (std::size_t i = lanes_.size(); i-- > 0;) {
             if (!lanes_[i].ready(now)) continue;
             first_ = i;
@@ -66,14 +65,8 @@ public:
         }
         return since;
     }
-    void pin() noexcept {
-        pinned_ = true;
-        lanes_[first_].pin();
-    }
-    void pop() noexcept {
-        pinned_ = false;
-        lanes_[first_].pop();
-    }
+    void pin() noexcept { lanes_[first_].pin(); }
+    void pop() noexcept { lanes_[first_].pop(); }
     [[nodiscard]] ranked_outbox& queue() noexcept { return *this; }
     [[nodiscard]] const ranked_outbox& queue() const noexcept { return *this; }
     [[nodiscard]] std::size_t size() const noexcept {
@@ -101,7 +94,6 @@ private:
     std::vector<outbox> lanes_;  // the last one goes first
     std::size_t level_ = 0;      // of what is submitted
     std::size_t first_ = 0;      // of what is sent next
-    bool pinned_ = false;
 };
 
 }  // namespace delivery
