@@ -86,6 +86,13 @@ template <scattering_source S>
 [[nodiscard, gnu::always_inline]] inline result<placement> receive_into(S& s, mutable_bytes into,
                                                                         deadline& d) {
     auto r = s.receive_into(into, d.is_try() || in_memory<S> ? expired : d.at());
+    if constexpr (requires { requires S::straight_after_wait; }) {
+        // Mostly nothing was there, and what is waited for is as near as what was.
+        if (r && *r == placement::not_placed && !d.is_try()) {
+            if (auto w = s.wait(d.at()); !w) return w.error();
+            return s.receive_into(into, expired);
+        }
+    }
     if (!r && r.error() == errc::timed_out && d.is_try()) return errc::would_block;
     return r;
 }
