@@ -37,9 +37,10 @@ inline namespace v1 {
 ///
 /// Thread safety and lifetimes are those of any end; one loan, and one borrow, at a time.
 /// Blocking: `send` waits while the queue of `when_full` is full, and never for acknowledgements
-/// else; `close` waits for all of them. Pollable, and for attach(), where the transport is; not
-/// over duplex{there, back}, at whose door nobody is told who comes. Errors: those of the
-/// transport; out_of_resources (when_full::error).
+/// else; `close` waits for all of them. Pollable, and for attach(), where the transport is, but for
+/// receivers whose senders come by a door without a descriptor: duplex{there, back}, linked{at}.
+///
+/// Errors: those of the transport; out_of_resources (when_full::error).
 template <class Address, class Stack>
 struct delivered {
     Address at;

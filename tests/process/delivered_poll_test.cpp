@@ -182,6 +182,21 @@ TEST_CASE("delivered: what only room or an answer helps does not wake who polls"
     while (!out.close(0ms)) CHECK(readable(fd));
     receiver.join();
 }
+TEST_CASE("delivered: who is full of one priority is woken to send of another") {
+    const watchdog dog("delivered: polls for priorities");
+    const temporary_directory dir;
+    const uds at(dir / "x");
+    auto in = parley::open_receiver<number>(at).value();
+    auto out =
+        parley::open_sender<number>(at, parley::prioritized{} | when_full::block{.messages = 2})
+            .value();
+    const int fd = out.end().pollable().value();
+    for (number i = 0; out.try_send(i);) ++i;
+    CHECK_FALSE(readable(fd, 0ms));
+    out.end().priority(1);
+    CHECK(readable(fd, 0ms));
+    CHECK(out.try_send(0));
+}
 TEST_CASE("delivered: a flush in between does not take the wake-up from who polls") {
     const watchdog dog("delivered: flushes");
     const temporary_directory dir;

@@ -25,7 +25,8 @@
 // as bytes, and what is to be sent is pulled out when the transport has room for it.
 //
 // Sending side
-//   * admits(n, now) says whether a message of n bytes may be submitted; submit(m, now) copies it.
+//   * admits(now) says whether a message may be submitted; submit(m, now) copies it. priority(n)
+//     holds for both from then on.
 //   * wants(now) is how many bytes the next frame needs at most, 0 if there is none to transmit;
 //     transmit(room, now) writes it there and returns its length, at most what wants said.
 //   * on_frame(f, now) takes a frame that came back. on_link(now): a new connection carries on.

@@ -87,7 +87,8 @@ template <scattering_source S>
                                                                         deadline& d) {
     auto r = s.receive_into(into, d.is_try() || in_memory<S> ? expired : d.at());
     if constexpr (requires { requires S::straight_after_wait; }) {
-        // Mostly nothing was there, and what is waited for is as near as what was.
+        // A source says so where that was measured to make round trips shorter: what is waited for
+        // is taken like what was there, and not by a view. What else it was, try_receive says.
         if (r && *r == placement::not_placed && !d.is_try()) {
             if (auto w = s.wait(d.at()); !w) return w.error();
             return s.receive_into(into, expired);

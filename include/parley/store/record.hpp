@@ -118,8 +118,8 @@ static_assert(offsetof(record_header, time) == 24 && offsetof(record_header, kin
     return record_check_by_table(h, to);
 }
 
-/// Copies a header by its words: as a whole it is a `rep movs` wherever the compiler takes the
-/// caller for one that runs once (main, say), which costs more than all the rest here.
+/// Copies a header by its words: as a whole it is a `rep movs` where the compiler takes the caller
+/// for one that runs once (main, say), which takes twice the instructions.
 [[gnu::always_inline]] inline void copy_header(void* to, const void* from) noexcept {
     auto* const t = static_cast<std::byte*>(to);
     const auto* const f = static_cast<const std::byte*>(from);

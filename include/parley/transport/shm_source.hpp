@@ -21,7 +21,7 @@ class lane_source {
 
 public:
     static constexpr bool in_memory = true, straight = true;
-    static constexpr bool straight_after_wait = true;  ///< a round trip takes 0.7 of the time
+    static constexpr bool straight_after_wait = true;
 
     /// A message where its writer put it. The writer gets room back in order: what lies behind the
     /// oldest open view of its lane waits for that one.

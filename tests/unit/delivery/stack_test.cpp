@@ -201,6 +201,29 @@ TEST_CASE("at_most_once: a sender that was here before another one is not heard 
     CHECK(b.feed(b.frames()[0]).empty());
     CHECK(b.in.counters().duplicates == 1);
 }
+TEST_CASE("expires_after: a full queue says when it has room by itself") {
+    bench<line, decltype(when_full::block{} | expires_after{})> b(when_full::block{.messages = 1} |
+                                                                  expires_after{100ms});
+    CHECK(b.out.next_deadline(b.now) == never);
+    b.submit("one");
+    CHECK(b.out.admits(b.now) == admission::wait);
+    CHECK(b.out.next_deadline(b.now) == b.now + 100ms);
+    b.now += 100ms;
+    CHECK(b.out.admits(b.now) == admission::taken);
+    CHECK(b.out.next_deadline(b.now) == never);
+}
+TEST_CASE("delivery stack: what was due before does not hide when something is due next") {
+    bench<calm, decltype(at_least_once{} | batched{})> b(
+        at_least_once{.window = 1, .resend_after = 50ms} | batched{.messages = 2, .linger = 10ms});
+    for (int i = 0; i < 2; ++i) b.submit("m");
+    CHECK(b.frames().size() == 1);
+    const auto again = b.now + 50ms;
+    b.submit("m");
+    b.now += 20ms;  // it lingered long enough, and the window is closed
+    CHECK(b.frames().empty());
+    CHECK(b.out.next_deadline() == b.now - 10ms);
+    CHECK(b.out.next_deadline(b.now) == again);
+}
 TEST_CASE("prioritized: a higher priority goes first, and each keeps its order") {
     bench<line, decltype(at_least_once{} | prioritized{3})> b(at_least_once{.window = 1} |
                                                               prioritized{3});
