@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // A stranger's program: everything comes through parley::parley.
+#include <parley/channel.hpp>
 #include <parley/format.hpp>
-#include <parley/parley.hpp>
+#include <parley/transport/uds.hpp>
+#include <parley/version.hpp>
 
 #include <fmt/core.h>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A stranger's program that speaks TLS: everything comes through parley::tls. 0 if it is linked.
-#include <parley/channel.hpp>
+// A stranger's program that speaks TLS and includes all there is: everything comes through
+// parley::tls. 0 if it is linked.
+#include <parley/parley.hpp>
 #include <parley/tls.hpp>
 
 int main() {

@@ -4,8 +4,9 @@
 # bad file at a time, and wants the offence at its line.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+tree=$work/tree
 failures=0
 mark='// SPDX-License-Identifier: MIT'
 
@@ -16,8 +17,7 @@ put() {  # put FILE: standard input becomes a file of the tree, below the licenc
 header() { printf '#pragma once\n'; cat; }
 lines() { awk -v n="$1" -v text="$2" 'BEGIN { for (i = 0; i < n; i++) print text }'; }
 
-clean() {
-    rm -rf "$tree"
+make_clean() {
     printf '#include <vector>\n' | header | put include/parley/base/bytes.hpp
     printf '#include <parley/base/bytes.hpp>\n#include <poll.h>\n' | header |
         put include/parley/detail/posix.hpp
@@ -33,6 +33,10 @@ clean() {
     printf '#include <parley/channel.hpp>\n' | header | put include/parley/testing/faulty.hpp
     printf '#include <parley/channel.hpp>\n' | header | put include/parley/parley.hpp
     printf 'int main() {}\n' | put tests/unit/base/bytes_test.cpp
+}
+clean() {
+    rm -rf "$tree"
+    cp -R "$work/clean" "$tree"
 }
 
 accepts() {  # accepts RULE NAME: the tree as it stands keeps the rule
@@ -52,6 +56,8 @@ refuses() {  # refuses RULE FILE:LINE: the tree breaks the rule there, and nowhe
     clean
 }
 
+make_clean
+mv "$tree" "$work/clean"
 clean
 for rule in layers umbrella sizes functions words marks; do accepts $rule "a clean tree"; done
 
