@@ -4,14 +4,17 @@
 #pragma once
 
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -180,6 +183,16 @@ class descriptors {
 public:
     enum class kind { pipe, stream, seqpacket, datagram, fifo, tcp, udp };
 
+    /// A named pipe without its name: fd[0] reads, fd[1] writes.
+    static int open_fifo(int* fd) {
+        const std::string path = "/tmp/bare-" + std::to_string(::getpid());
+        if (::mkfifo(path.c_str(), 0600) != 0) return -1;
+        fd[0] = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        fd[1] = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+        ::unlink(path.c_str());
+        return ::fcntl(fd[0], F_SETFL, 0);
+    }
+
     explicit descriptors(kind k) : kind_(k) {
         int fd[2];
         int made = 0;
@@ -232,14 +245,6 @@ public:
 private:
     [[nodiscard]] bool is_file() const { return kind_ == kind::pipe || kind_ == kind::fifo; }
 
-    static int open_fifo(int* fd) {
-        const std::string path = "/tmp/bare-" + std::to_string(::getpid());
-        if (::mkfifo(path.c_str(), 0600) != 0) return -1;
-        fd[0] = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-        fd[1] = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
-        ::unlink(path.c_str());
-        return ::fcntl(fd[0], F_SETFL, 0);
-    }
     static int connect_udp(int* fd) {
         fd[0] = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         const sockaddr_in at = bound(fd[0]);
@@ -249,6 +254,73 @@ private:
 
     kind kind_;
     int in_, out_;
+};
+
+/// A named pipe that several may write to, for messages longer than the kernel writes whole: pieces
+/// of PIPE_BUF, each with its length and its writer's number.
+template <class Message>
+class shared_fifo {
+public:
+    shared_fifo() {
+        int fd[2];
+        if (descriptors<Message>::open_fifo(fd) != 0) std::abort();
+        in_ = fd[0];
+        out_ = fd[1];
+    }
+    shared_fifo(const shared_fifo&) = delete;
+    shared_fifo& operator=(const shared_fifo&) = delete;
+    ~shared_fifo() {
+        ::close(in_);
+        ::close(out_);
+    }
+
+    void send(const Message& v) {
+        const auto* at = reinterpret_cast<const std::byte*>(&v);
+        for (std::size_t left = sizeof v; left > 0;) {
+            const std::size_t n = std::min(left, PIPE_BUF - sizeof(header));
+            header h{n, 1};
+            iovec parts[] = {{&h, sizeof h}, {const_cast<std::byte*>(at), n}};
+            if (::writev(out_, parts, 2) != static_cast<ssize_t>(sizeof h + n)) std::abort();
+            at += n;
+            left -= n;
+        }
+    }
+    void receive(Message& v) {
+        auto* at = reinterpret_cast<std::byte*>(&v);
+        for (std::size_t left = sizeof v; left > 0;) {
+            header h;
+            take(&h, sizeof h);
+            if (h.writer != 1 || h.length > left) std::abort();
+            take(at, h.length);
+            at += h.length;
+            left -= h.length;
+        }
+    }
+
+private:
+    struct header {
+        std::uint64_t length, writer;
+    };
+
+    void take(void* to, std::size_t n) {
+        for (auto* at = static_cast<std::byte*>(to); n > 0;) {
+            if (begin_ == end_) {
+                const auto got = ::read(in_, read_, sizeof read_);
+                if (got <= 0) std::abort();
+                begin_ = 0;
+                end_ = static_cast<std::size_t>(got);
+            }
+            const std::size_t part = std::min(n, end_ - begin_);
+            std::memcpy(at, read_ + begin_, part);
+            begin_ += part;
+            at += part;
+            n -= part;
+        }
+    }
+
+    int in_, out_;
+    std::size_t begin_ = 0, end_ = 0;
+    std::byte read_[64 << 10];  // what a pipe holds
 };
 
 }  // namespace bare

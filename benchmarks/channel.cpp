@@ -337,8 +337,12 @@ void all_backends(const settings& s) {
         compare<N>(s, "pipe", parley_over(parley::pipe{}), over(fds::kind::pipe));
     }
     if (s.wants("fifo")) {
-        compare<N>(s, "fifo", by_name<N>([] { return parley::fifo(fresh_path()); }),
-                   over(fds::kind::fifo));
+        const auto ours = by_name<N>([] { return parley::fifo(fresh_path()); });
+        if constexpr (N < PIPE_BUF) {
+            compare<N>(s, "fifo", ours, over(fds::kind::fifo));
+        } else {
+            compare<N>(s, "fifo", ours, by_hand<bare::shared_fifo<payload<N>>>);
+        }
     }
     network_backends<N>(s);
     if constexpr (N <= 1024) queue_backends<N>(s);
