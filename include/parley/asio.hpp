@@ -134,6 +134,12 @@ private:
     }
 };
 
+/// A sender that learns how far its messages came.
+template <class Sender, class Receipt>
+concept tells = requires(Sender& s, Receipt r) {
+    s.end().await(r, s.end().sent());
+};
+
 }  // namespace detail
 
 /// The receiving end of a channel of T under Asio; `attach` makes it.
@@ -282,6 +288,19 @@ public:
         using message = detail::outgoing<T>;
         return drive::start<Token>(this->core_,
                                    drive::send_step<message>{message(std::move(value))}, d, token);
+    }
+    /// Waits for receipts of all that was sent so far, under a guarantee: void(error_code). Nothing
+    /// can be sent meanwhile; after timed_out, wait again.
+    template <class Receipt, detail::token Token = default_token>
+    auto async_await(Receipt far,
+                     Token&& token = Token()) requires detail::tells<sender<T, Address>, Receipt> {
+        return async_await(far, never, std::forward<Token>(token));
+    }
+    template <class Receipt, detail::token Token = default_token>
+    auto async_await(Receipt far, deadline d,
+                     Token&& token = Token()) requires detail::tells<sender<T, Address>, Receipt> {
+        const auto number = this->core_->end().end().sent();
+        return drive::start<Token>(this->core_, drive::await_step<Receipt>{far, number}, d, token);
     }
     /// Waits until everything sent is on its way, then tells the receiver that this sender is done:
     /// void(error_code). After timed_out or operation_aborted it is still open; close again.

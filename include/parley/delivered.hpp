@@ -33,7 +33,8 @@ inline namespace v1 {
 ///
 /// Nobody runs in the background: resending, and what waits in a queue or a batch, goes on with
 /// each call (send, close, `end().wait`). A message is acknowledged when its receiver asks for the
-/// next one, or closes.
+/// next one, or closes; `end().await(receipt::consumed, 1s)` waits for that, and with `receipts` in
+/// the stack `receipt::delivered` for what arrived, for all that was sent so far.
 ///
 /// Thread safety and lifetimes are those of any end; one loan, and one borrow, at a time.
 /// Blocking: `send` waits while the queue of `when_full` is full, and never for acknowledgements

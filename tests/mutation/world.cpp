@@ -35,6 +35,7 @@ int main() {
     face<wild>("at_least_once", checksum{} | at_least_once{.window = 8} | batched{} | fragmented{});
     face<wild>("at_most_once", checksum{} | at_most_once{} | fragmented{});
     face<calm>("exactly_once", exactly_once{.window = 16} | unordered{});
+    face<calm>("receipts", at_least_once{.window = 8} | receipts{});
     face<line>("exactly_once over cuts", exactly_once{.window = 8} | batched{});
     face<line>("at_least_once over cuts", at_least_once{.window = 8} | batched{});
     face<line>("latest_only", when_full::latest_only{} | fragmented{} | expires_after{500us});

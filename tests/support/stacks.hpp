@@ -83,10 +83,11 @@ void guaranteed(const Policies& below, seen& total) {
     packed<Way>("at_least_once, unordered", below | at_least_once{.window = 8} | unordered{},
                 total);
     packed<Way>("exactly_once", below | exactly_once{.window = 16}, total);
-    packed<Way>("exactly_once, unordered", below | exactly_once{} | unordered{}, total);
+    packed<Way>("exactly_once, unordered, receipts",
+                below | exactly_once{} | unordered{} | receipts{}, total);
     packed<Way>("at_most_once, prioritized", below | at_most_once{} | prioritized{3}, total);
-    packed<Way>("exactly_once, prioritized", below | exactly_once{.window = 4} | prioritized{3},
-                total);
+    packed<Way>("exactly_once, prioritized, receipts",
+                below | exactly_once{.window = 4} | prioritized{3} | receipts{}, total);
 }
 
 }  // namespace parley_test

@@ -12,6 +12,7 @@
 //      batched                       several messages or parts in one     batched.hpp
 //      at_most_once, at_least_once,  numbers, acknowledgement, resend     numbered_out.hpp,
 //      exactly_once, unordered                                            numbered_in.hpp
+//      receipts                      acknowledgement of what arrived      receipts.hpp
 //      checksum, authenticated       a seal over all of it                checksum.hpp
 //   transmit(room)                                               one message of the transport
 //
@@ -32,6 +33,7 @@
 //   * on_frame(f, now) takes a frame that came back. on_link(now): a new connection carries on.
 //   * next_deadline(now) is the first time behind `now` when wants or admits may say something else
 //     by themselves; never: not by time.
+//   * reached(receipt) is how many messages, from the first one on, came that far.
 //   * idle() is true when nothing is left to transmit and, under a guarantee, nothing to
 //     acknowledge.
 // Receiving side
@@ -89,6 +91,7 @@ enum class role : std::uint8_t {
     parts,
     batch,
     guarantee,
+    receipt,
     integrity
 };
 
@@ -194,6 +197,7 @@ enum class fault : std::uint8_t {
     gives_up,
     parts_in_disorder,
     nothing_to_order,
+    nothing_to_tell,
 };
 
 /// What a fault means and what mends it; the compiler says the same.
@@ -220,6 +224,9 @@ enum class fault : std::uint8_t {
         case fault::nothing_to_order:
             return "parley: unordered does nothing without at_least_once or exactly_once: leave it "
                    "out";
+        case fault::nothing_to_tell:
+            return "parley: receipts come with acknowledgements: add at_least_once or "
+                   "exactly_once";
     }
     return "";
 }
@@ -251,6 +258,7 @@ template <std::size_t N>
         if (!keeps_all) return fault::nothing_to_order;
         way.ordered = false;
     }
+    if (find(role::receipt) != nullptr && !keeps_all) return fault::nothing_to_tell;
     if (const terms* full = find(role::admission); full != nullptr && full->gives_up && keeps_all) {
         return fault::gives_up;
     }
@@ -295,6 +303,9 @@ consteval bool legal() {
     static_assert(f != fault::nothing_to_order,
                   "parley: unordered does nothing without at_least_once or exactly_once: leave it "
                   "out");
+    static_assert(f != fault::nothing_to_tell,
+                  "parley: receipts come with acknowledgements: add at_least_once or "
+                  "exactly_once");
     return f == fault::none;
 }
 

@@ -129,7 +129,7 @@ public:
     /// The longest message; 0 if the transport's are too short for the headers alone.
     [[nodiscard]] std::size_t message_bytes_max() const noexcept { return message_bytes_max_; }
     [[nodiscard]] admission admits(time_point now) { return inside_.queue().admits(now); }
-    void submit(bytes m, time_point now) { inside_.queue().submit(m, now); }
+    void submit(bytes m, time_point now) { inside_.queue().submit(m, now, ++submitted_); }
     /// Of what is submitted from now on, where the stack has priorities.
     void priority([[maybe_unused]] std::size_t n) noexcept {
         if constexpr (todo::ranks) inside_.queue().priority(n);
@@ -170,6 +170,12 @@ public:
         if constexpr (todo::acknowledges) add(inside_.next_deadline());
         add(inside_.queue().next_expiry());
         return at;
+    }
+    /// How many messages were submitted: the number of the last one.
+    [[nodiscard]] std::uint64_t submitted() const noexcept { return submitted_; }
+    /// The number up to which all messages came as far as `far`, or were given up and counted.
+    [[nodiscard]] std::uint64_t reached(receipt far) const noexcept requires(todo::acknowledges) {
+        return inside_.oldest(far, submitted_ + 1) - 1;
     }
     [[nodiscard]] bool idle() const noexcept { return unfinished() == 0; }
     /// Messages that wait, and frames that are not acknowledged.
@@ -219,7 +225,7 @@ private:
     inside inside_;
     [[no_unique_address]] sealing_type seal_;
     std::size_t frame_bytes_max_, message_bytes_max_;
-    std::uint64_t corrupt_ = 0;
+    std::uint64_t submitted_ = 0, corrupt_ = 0;
 };
 
 /// The receiving side of a stack over a way; see delivery.hpp.
@@ -286,6 +292,8 @@ public:
             return 0;
         }
     }
+    /// What arrives is to be told at once, before it is handed out.
+    static constexpr bool tells_arrival = todo::tells_arrival;
     /// What came of a sender is known again after a new connection.
     static constexpr bool remembers = todo::promise == guarantee::exactly_once;
 
@@ -297,7 +305,7 @@ public:
     }
 
 private:
-    static constexpr std::size_t back_bytes = seal_bytes + (todo::names_sender ? 8 : 0) + 14;
+    static constexpr std::size_t back_bytes = seal_bytes + todo::acknowledgement_bytes;
 
     [[nodiscard]] auto& bottom() noexcept { return inside_.bottom(); }
     [[nodiscard]] const auto& bottom() const noexcept { return inside_.bottom(); }

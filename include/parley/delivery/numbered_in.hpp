@@ -95,8 +95,6 @@ class numbered_in {
     static constexpr std::size_t name = Plan::names_sender ? 8 : 0;
 
 public:
-    static constexpr std::size_t acknowledgement_bytes = name + 14;
-
     explicit numbered_in(const numbering& how) : slots_(how.window) {}
 
     void on_frame(bytes f) {
@@ -171,7 +169,8 @@ public:
         store_le(to, next_);
         store_le(to + 4, static_cast<std::uint16_t>(slots_.size()));
         store_le(to + 6, beyond);
-        return acknowledgement_bytes;
+        if constexpr (Plan::tells_arrival) store_le(to + 14, arrived());
+        return Plan::acknowledgement_bytes;
     }
     [[nodiscard]] numbered_in& bottom() noexcept { return *this; }
     [[nodiscard]] const numbered_in& bottom() const noexcept { return *this; }
@@ -221,6 +220,17 @@ private:
         }
         current_ = number;
         arrived_ = body;
+        due_ = due_ || Plan::tells_arrival;
+    }
+    /// How many frames, from next_ on, are there.
+    [[nodiscard]] std::uint16_t arrived() const noexcept {
+        const bool in_hand = arrived_ || handed_out_;
+        std::uint32_t n = 0;
+        while (n < slots_.size() &&
+               (at(next_ + n).is != state::wanted || (in_hand && next_ + n == current_))) {
+            ++n;
+        }
+        return static_cast<std::uint16_t>(n);
     }
     void finish() noexcept {
         at(current_).is = state::done;

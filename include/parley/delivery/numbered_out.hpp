@@ -37,6 +37,7 @@ public:
         add(field{"next u32", 4});
         add(field{"room u16", 2});
         add(field{"beyond u64", 8});
+        if constexpr (Plan::tells_arrival) add(field{"arrived u16", 2});
     }
 
     /// The first number is no constant, so that frames of an earlier life look old, not new.
@@ -47,6 +48,7 @@ public:
           room_(first_room),
           patience_(how.resend_after),
           base_(static_cast<std::uint32_t>(sender)),
+          arrived_(base_),
           end_(base_) {
         if constexpr (Plan::acknowledges) slots_.resize(how_.window);
     }
@@ -71,6 +73,7 @@ public:
         } else {
             if (due_ == 0) {
                 slot& fresh = at(end_++);
+                fresh.oldest = queue().oldest(~std::uint64_t{0});
                 fresh.body.resize(room.size() - own);
                 fresh.body.resize(above_.pull(fresh.body, now));
                 fresh.held = fresh.hasty = false;
@@ -92,13 +95,18 @@ public:
     /// An acknowledgement.
     void on_frame(bytes f, time_point now) requires Plan::acknowledges {
         constexpr std::size_t name = Plan::names_sender ? 8 : 0;
-        if (f.size() != name + 14) return void(++corrupt_);
+        if (f.size() != Plan::acknowledgement_bytes) return void(++corrupt_);
         if (Plan::names_sender && load_le<std::uint64_t>(f.data()) != sender_) return;
         const std::byte* at_next = f.data() + name;
         const auto next = load_le<std::uint32_t>(at_next);
         const std::int32_t done = ahead(next, base_);
         if (done < 0) return;  // an older one came late
         if (static_cast<std::size_t>(done) > outstanding()) return void(++corrupt_);
+        if constexpr (Plan::tells_arrival) {
+            const std::uint32_t arrived = next + load_le<std::uint16_t>(at_next + 14);
+            if (ahead(end_, arrived) < 0) return void(++corrupt_);
+            if (ahead(arrived, arrived_) > 0) arrived_ = arrived;
+        }
         room_ = load_le<std::uint16_t>(at_next + 4);
         acknowledged_ += static_cast<std::uint32_t>(done);
         while (base_ != next) forget(at(base_++));
@@ -120,6 +128,13 @@ public:
     [[nodiscard]] std::size_t outstanding() const noexcept {
         return Plan::acknowledges ? static_cast<std::size_t>(ahead(end_, base_)) : 0;
     }
+    /// The number of the oldest message in all that did not come as far as `far`, or `none`.
+    [[nodiscard]] std::uint64_t oldest(receipt far, std::uint64_t none) const noexcept {
+        const bool ahead_of_base = far == receipt::delivered && ahead(arrived_, base_) > 0;
+        const std::uint32_t first = ahead_of_base ? arrived_ : base_;
+        if (first != end_) none = slots_[first & (slots_.size() - 1)].oldest;
+        return queue().oldest(none) < none ? queue().oldest(none) : none;
+    }
     [[nodiscard]] Above& above() noexcept { return above_; }
     [[nodiscard]] const Above& above() const noexcept { return above_; }
     [[nodiscard]] const auto& queue() const noexcept { return above_.queue(); }
@@ -137,10 +152,11 @@ private:
 
     struct slot {
         std::vector<std::byte> body;
-        bool due = false;    // is to be sent
-        bool sent = false;   // was sent before
-        bool held = false;   // the receiver says that it has it
-        bool hasty = false;  // was sent again before its time
+        std::uint64_t oldest = 0;  // of all messages that waited when this was filled
+        bool due = false;          // is to be sent
+        bool sent = false;         // was sent before
+        bool held = false;         // the receiver says that it has it
+        bool hasty = false;        // was sent again before its time
     };
 
     [[nodiscard]] slot& at(std::uint32_t number) noexcept {
@@ -203,8 +219,10 @@ private:
     std::size_t room_;  // what the receiver takes
     duration patience_;
     time_point timer_ = never;
-    std::uint32_t base_, end_;  // the oldest number not acknowledged, the next one to be given
-    std::size_t due_ = 0;       // slots that are to be sent
+    std::uint32_t base_;     // the oldest number not acknowledged
+    std::uint32_t arrived_;  // with receipts: all before it arrived, at a receiver that may be gone
+    std::uint32_t end_;      // the next one to be given
+    std::size_t due_ = 0;    // slots that are to be sent
     std::vector<slot> slots_;
     std::uint64_t resent_ = 0, acknowledged_ = 0, corrupt_ = 0;
 };

@@ -7,15 +7,16 @@
 //           | (*)          |            | (**)    |
 //           +--------------+------------+---------+---------------- - -
 //
-//   byte    0              8            12         14           22
-//           +--------------+------------+----------+------------+
-//   acknow- | sender u64   | next u32   | room u16 | beyond u64 |
-//   ledge   | (*)          |            |          |            |
-//           +--------------+------------+----------+------------+
+//   byte    0              8            12         14           22            24
+//           +--------------+------------+----------+------------+-------------+
+//   acknow- | sender u64   | next u32   | room u16 | beyond u64 | arrived u16 |
+//   ledge   | (*)          |            |          |            | (***)       |
+//           +--------------+------------+----------+------------+-------------+
 //
 // (*)  where the way has no connections, and under exactly_once everywhere.
 // (**) under at_least_once and exactly_once: how many numbers the oldest frame that is not yet
 //      acknowledged lies behind this one, so that a receiver that knows nothing can begin.
+// (***) with receipts: so many frames, from `next` on, are there.
 //
 // `next` is the number of the first frame that the receiver still wants: all before it were handed
 // out and done with. Bit i of `beyond`: frame next + 1 + i is there too. `room` is the receiver's
@@ -27,6 +28,7 @@
 #include <parley/delivery/delivery.hpp>
 #include <parley/delivery/fragmented.hpp>
 #include <parley/delivery/prioritized.hpp>
+#include <parley/delivery/receipts.hpp>
 
 #include <bit>
 
@@ -101,6 +103,9 @@ struct plan {
     static constexpr bool names_sender =
         promise == guarantee::exactly_once || (promise != guarantee::none && !Way.connected);
     static constexpr bool names_parts = !names_sender && !Way.connected;
+    static constexpr bool tells_arrival = acknowledges && Stack::template has<v1::receipts>;
+    static constexpr std::size_t acknowledgement_bytes =
+        (names_sender ? 8 : 0) + 14 + (tells_arrival ? 2 : 0);
     static constexpr bool loses = !Way.lossless;
 };
 

@@ -67,7 +67,8 @@ public:
         }
         return rule_ == rule::block ? admission::wait : admission::refused;
     }
-    void submit(bytes m, time_point now) {
+    /// `number` of a message: more than that of any before it.
+    void submit(bytes m, time_point now, std::uint64_t number) {
         ++submitted_;
         if (is_full()) {
             ++dropped_;
@@ -79,6 +80,7 @@ public:
         if (s.body.size() != m.size()) s.body.resize(m.size());
         std::copy(m.begin(), m.end(), s.body.begin());
         s.since = now;
+        s.number = number;
     }
 
     [[nodiscard]] bool ready(time_point now) {
@@ -108,6 +110,10 @@ public:
     [[nodiscard]] const outbox& queue() const noexcept { return *this; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool is_empty() const noexcept { return size_ == 0; }
+    /// The number of the one that waits longest, or `none`.
+    [[nodiscard]] std::uint64_t oldest(std::uint64_t none) const noexcept {
+        return is_empty() ? none : slots_[head_].number;
+    }
     /// No message more is taken, or one that waits has to leave for it.
     [[nodiscard]] bool is_full() const noexcept { return size_ - (pinned_ ? 1 : 0) >= capacity_; }
 
@@ -131,6 +137,7 @@ private:
     struct slot {
         std::vector<std::byte> body;
         time_point since{};
+        std::uint64_t number = 0;
     };
 
     [[nodiscard]] slot& at(std::size_t i) noexcept {

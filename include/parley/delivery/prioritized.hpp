@@ -41,7 +41,9 @@ public:
     void priority(std::size_t n) noexcept { level_ = std::min(n, lanes_.size() - 1); }
 
     [[nodiscard]] admission admits(time_point now) { return lanes_[level_].admits(now); }
-    void submit(bytes m, time_point now) { lanes_[level_].submit(m, now); }
+    void submit(bytes m, time_point now, std::uint64_t number) {
+        lanes_[level_].submit(m, now, number);
+    }
 
     [[nodiscard]] bool ready(time_point now) {
         for (std::size_t i = lanes_.size(); i-- > 0;) {
@@ -75,6 +77,10 @@ public:
         return all;
     }
     [[nodiscard]] bool is_empty() const noexcept { return size() == 0; }
+    [[nodiscard]] std::uint64_t oldest(std::uint64_t none) const noexcept {
+        for (const outbox& one : lanes_) none = std::min(none, one.oldest(none));
+        return none;
+    }
     /// One of them is.
     [[nodiscard]] bool is_full() const noexcept {
         return std::any_of(lanes_.begin(), lanes_.end(),

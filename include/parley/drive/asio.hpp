@@ -285,6 +285,23 @@ struct send_step {
     Message message;
 };
 
+/// Waits for receipts of the messages up to a number.
+template <class Receipt>
+struct await_step {
+    using value_type = void;
+    static constexpr bool commits = false, may_leave_bytes = true;
+
+    template <class End>
+    [[nodiscard]] result<void> operator()(End& end, bool& bytes_left) {
+        auto r = end.end().await(far, number, expired);
+        bytes_left = false;
+        return !r && r.error() == errc::timed_out ? result<void>(errc::would_block) : r;
+    }
+
+    Receipt far;
+    std::uint64_t number;
+};
+
 /// Closes in good order: timed_out of the transport means that something is still here.
 struct close_step {
     using value_type = void;

@@ -209,6 +209,7 @@ private:
             }
             m.own.fed = true;
             m.own.side.on_frame(m.own.frame->bytes());
+            if constexpr (receiving::tells_arrival) send_back(m, false);
         }
     }
     result<bytes> stopped(member& m, error_code ec, diagnostics& why) {

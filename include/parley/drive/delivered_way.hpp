@@ -189,6 +189,7 @@ private:
         for (const auto& f : delivery::header<Stack, promises>()) {
             (all += all.empty() ? "" : ", ") += f.name;
         }
+        if (receiving::tells_arrival) all += ", back arrived u16";
         return all;
     }
 

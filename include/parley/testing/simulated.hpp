@@ -59,7 +59,8 @@ public:
           messages_(messages),
           out_(policies, dice_(), frame_bytes_max),
           in_(policies),
-          seen_(messages, 0) {
+          seen_(messages, 0),
+          arrived_(messages, false) {
         // Numbers that run round, often.
         if (dice_.below(2) == 0) {
             out_ = out_side(policies, (dice_() | 0xffffffffU) - dice_.below(50), frame_bytes_max);
@@ -136,6 +137,7 @@ private:
             network_.pop();
             if (p.back) {
                 out_.on_frame(p.body, now_);
+                check_receipts();
             } else if (inbox_.size() < 64 || Way.lossless) {
                 inbox_.push_back(std::move(p.body));
             }
@@ -152,6 +154,7 @@ private:
     }
     void receive() {
         for (auto n = dice_.below(6); n > 0; --n) {
+            holds_ = false;
             if (const auto m = in_.next()) {
                 handing_out_ = true;
                 take(*m);
@@ -159,6 +162,8 @@ private:
                 current_ = std::move(inbox_.front());
                 inbox_.pop_front();
                 in_.on_frame(current_);
+                note_arrival(current_);
+                if (in_side::tells_arrival) acknowledge(false);
                 handing_out_ = true;
             } else {
                 return acknowledge(true);
@@ -237,6 +242,8 @@ private:
             return fail("message " + std::to_string(number) + " came damaged");
         }
         ++report_.handed_out;
+        holds_ = true;
+        in_hand_ = number;
         const bool again = seen_[number] > 0;
         report_.again += again ? 1 : 0;
         if (seen_[number] < 255) ++seen_[number];
@@ -251,7 +258,39 @@ private:
         }
         next = std::max(next, number + 1);
     }
+    /// Frames that hold one message each tell which one arrived.
+    void note_arrival(bytes f) {
+        if (todo::batches || todo::in_parts || f.size() < out_side::header_bytes + 8) return;
+        const auto number = load_le<std::uint64_t>(f.data() + out_side::header_bytes);
+        if (number >= submitted_) return;
+        const frame sent = text_of(number);
+        const bytes m = f.subspan(out_side::header_bytes);
+        if (std::equal(sent.begin(), sent.end(), m.begin(), m.end())) arrived_[number] = true;
+    }
+    /// What the sender believes of messages for the first time is looked at.
+    void check_receipts() {
+        if constexpr (todo::acknowledges) {
+            const auto consumed = out_.reached(receipt::consumed);
+            const auto delivered = out_.reached(receipt::delivered);
+            const auto c = out_.counters();
+            for (; consumed_ < consumed; ++consumed_) {
+                missing_ += seen_[consumed_] == 0 ? 1 : 0;
+                if (holds_ && consumed_ == in_hand_ && seen_[consumed_] == 1) {
+                    fail("message " + std::to_string(consumed_) + " is consumed and in hand");
+                }
+            }
+            if (missing_ > c.dropped + c.expired) fail("consumed is what nobody got");
+            if (delivered < consumed) fail("more is consumed than delivered");
+            for (; delivered_ < delivered && !todo::batches && !todo::in_parts; ++delivered_) {
+                absent_ += arrived_[delivered_] ? 0 : 1;
+            }
+            if (absent_ > c.dropped + c.expired) fail("delivered is what did not arrive");
+        }
+    }
     void check_end() {
+        if constexpr (todo::acknowledges) {
+            if (out_.reached(receipt::consumed) != messages_) fail("a receipt is missing");
+        }
         std::uint64_t came = 0;
         for (std::size_t i = 0; i < messages_; ++i) came += seen_[i] > 0;
         const auto c = out_.counters();
@@ -278,6 +317,11 @@ private:
     std::uint64_t order_ = 0, refused_ = 0;
     std::uint64_t next_[levels]{};  // the first of each priority that did not come
     std::vector<std::uint8_t> seen_;
+    std::vector<bool> arrived_;
+    bool holds_ = false;                          // it is looked at still,
+    std::uint64_t in_hand_ = 0;                   // the message handed out last
+    std::uint64_t consumed_ = 0, delivered_ = 0;  // what the sender believes
+    std::uint64_t missing_ = 0, absent_ = 0;      // of these, what is not true
     delivery::counters lost_counters_;
     simulation_report report_;
 };

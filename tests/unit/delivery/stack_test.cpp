@@ -85,7 +85,9 @@ TEST_CASE("delivery stack: the check finds each fault and lets the rest pass") {
     CHECK(fault_of<line>(exactly_once{} | when_full::latest_only{}) == fault::gives_up);
     CHECK(fault_of<line>(exactly_once{} | unordered{} | fragmented{}) == fault::parts_in_disorder);
     CHECK(fault_of<line>(batched{} | unordered{}) == fault::nothing_to_order);
-    for (auto f = fault::same_purpose; f <= fault::nothing_to_order;
+    CHECK(fault_of<line>(at_most_once{} | receipts{}) == fault::nothing_to_tell);
+    CHECK(fault_of<line>(exactly_once{} | receipts{}) == fault::none);
+    for (auto f = fault::same_purpose; f <= fault::nothing_to_tell;
          f = static_cast<fault>(static_cast<int>(f) + 1)) {
         CHECK_THAT(std::string(sentence(f)), contains("parley: "));
     }
@@ -148,6 +150,74 @@ TEST_CASE("at_least_once: a message is acknowledged when its receiver asks for t
     CHECK(b.acknowledge());
     CHECK(b.out.idle());
     CHECK(b.out.next_deadline() == never);
+}
+TEST_CASE("receipts: what arrived is told at once, what is in hand is not yet consumed") {
+    bench<line, decltype(at_least_once{} | receipts{})> b(at_least_once{} | receipts{});
+    for (const auto* m : {"one", "two", "three"}) b.submit(m);
+    CHECK(b.out.submitted() == 3);
+    const auto f = b.frames();
+    CHECK(b.out.reached(receipt::delivered) == 0);
+    b.in.on_frame(f.at(0));
+    CHECK(b.acknowledge());  // before it is handed out
+    CHECK(b.out.reached(receipt::delivered) == 1);
+    CHECK(b.in.next());
+    CHECK_FALSE(b.acknowledge());
+    CHECK(b.out.reached(receipt::consumed) == 0);
+    CHECK_FALSE(b.in.next());
+    CHECK(b.acknowledge());
+    CHECK(b.out.reached(receipt::consumed) == 1);
+    b.in.on_frame(f.at(1));
+    CHECK(b.in.next());
+    CHECK(b.acknowledge());  // in hand
+    CHECK(b.out.reached(receipt::delivered) == 2);
+    CHECK(b.out.reached(receipt::consumed) == 1);
+}
+TEST_CASE("receipts: a message in parts came when its last part did, one that waits did not") {
+    const auto how = at_least_once{.window = 2} | fragmented{};
+    bench<line, std::remove_cvref_t<decltype(how)>> b(how);
+    b.submit("short");
+    b.submit(std::string(900, 'x'));  // four frames
+    b.submit("last");
+    std::vector<std::uint64_t> reached;
+    for (int i = 0; i < 8 && b.out.reached(receipt::consumed) < 3; ++i) {
+        for (const auto& f : b.frames()) (void)b.feed(f);
+        (void)b.acknowledge();
+        reached.push_back(b.out.reached(receipt::consumed));
+    }
+    CHECK(reached == std::vector<std::uint64_t>{1, 1, 3});
+}
+TEST_CASE("receipts: what was given up is not waited for, what waits behind it is") {
+    const auto how = at_least_once{.window = 1} | expires_after{10ms} | prioritized{2};
+    bench<line, std::remove_cvref_t<decltype(how)>> b(how);
+    b.submit("on its way");
+    const auto f = b.frames();
+    b.submit("too late");
+    b.now += 20ms;
+    b.out.priority(1);
+    b.submit("high");
+    CHECK_FALSE(b.feed(f.at(0)).empty());
+    CHECK(b.acknowledge());
+    CHECK(b.out.reached(receipt::consumed) == 1);  // nobody looked at the time yet
+    const auto g = b.frames();
+    REQUIRE(g.size() == 1);
+    CHECK(b.out.reached(receipt::consumed) == 1);
+    CHECK(b.feed(g[0]) == "high ");
+    CHECK(b.acknowledge());
+    CHECK(b.frames().empty());
+    CHECK(b.out.counters().expired == 1);
+    CHECK(b.out.reached(receipt::consumed) == 3);
+}
+TEST_CASE("receipts: an acknowledgement of what was never sent changes nothing") {
+    bench<line, decltype(at_least_once{} | receipts{})> b(at_least_once{} | receipts{});
+    b.submit("one");
+    const auto f = b.frames();
+    b.in.on_frame(f.at(0));
+    std::vector<std::byte> back(b.in.wants(true));
+    back.resize(b.in.transmit(back));
+    store_le(back.data() + back.size() - 2, std::uint16_t{2});
+    b.out.on_frame(back, b.now);
+    CHECK(b.out.counters().corrupt == 1);
+    CHECK(b.out.reached(receipt::delivered) == 0);
 }
 TEST_CASE("at_least_once: the window is what may be on the way, and its receiver's if smaller") {
     bench<calm, at_least_once> b(at_least_once{.window = 4});
