@@ -134,9 +134,8 @@ private:
     }
 };
 
-/// A sender that learns how far its messages came.
 template <class Sender, class Receipt>
-concept tells = requires(Sender& s, Receipt r) {
+concept learns_receipts = requires(Sender& s, Receipt r) {
     s.end().await(r, s.end().sent());
 };
 
@@ -292,13 +291,13 @@ public:
     /// Waits for receipts of all that was sent so far, under a guarantee: void(error_code). Nothing
     /// can be sent meanwhile; after timed_out, wait again.
     template <class Receipt, detail::token Token = default_token>
-    auto async_await(Receipt far,
-                     Token&& token = Token()) requires detail::tells<sender<T, Address>, Receipt> {
+    auto async_await(Receipt far, Token&& token = Token()) requires
+        detail::learns_receipts<sender<T, Address>, Receipt> {
         return async_await(far, never, std::forward<Token>(token));
     }
     template <class Receipt, detail::token Token = default_token>
-    auto async_await(Receipt far, deadline d,
-                     Token&& token = Token()) requires detail::tells<sender<T, Address>, Receipt> {
+    auto async_await(Receipt far, deadline d, Token&& token = Token()) requires
+        detail::learns_receipts<sender<T, Address>, Receipt> {
         const auto number = this->core_->end().end().sent();
         return drive::start<Token>(this->core_, drive::await_step<Receipt>{far, number}, d, token);
     }
