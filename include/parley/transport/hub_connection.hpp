@@ -27,8 +27,8 @@ inline void answer_with_hello(int fd, const message_type& own,
 }
 
 /// The socket of a connection whose bytes are as they come. A `Door` lets in such, or others that
-/// have the same: get(), reset(), receive(), answer(), and failure(), why a connection that ended
-/// is to be refused.
+/// have the same: get(), reset(), receive(), has_pending(), that bytes lie here which poll does not
+/// see, answer(), and failure(), why a connection that ended is to be refused.
 class plain_socket : public unique_fd {
 public:
     using unique_fd::unique_fd;
@@ -37,6 +37,7 @@ public:
     [[gnu::always_inline]] ssize_t receive(std::byte* to, std::size_t n, int flags) noexcept {
         return ::recv(get(), to, n, flags);
     }
+    [[nodiscard]] static constexpr bool has_pending() noexcept { return false; }
     void answer(const message_type& own) noexcept { answer_with_hello(get(), own); }
     [[nodiscard]] static error_code failure(diagnostics&) noexcept { return {}; }
 };
@@ -129,7 +130,7 @@ struct connection {
             if (!overlong) framed ? reader.filled(got) : raw.filled(got);
             const bool full = !packets && got == room_bytes;
             if (full) batch = std::min(batch * 2, batch_bytes);
-            readable = (more.after_success() && may_hope) || full;
+            readable = (more.after_success() && may_hope) || full || fd.has_pending();
             return got;
         }
         if (n < 0 && errno == EAGAIN) {

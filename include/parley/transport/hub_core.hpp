@@ -90,7 +90,7 @@ struct hub_core final : fork_sensitive {
             return false;
         }
         c.reader.filled(static_cast<std::size_t>(n));
-        c.readable = c.more.after_success();
+        c.readable = c.more.after_success() || c.fd.has_pending();
         const bytes m = c.reader.next_message();
         if (m.data() == nullptr) [[unlikely]]
             return false;

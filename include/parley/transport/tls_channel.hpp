@@ -12,8 +12,9 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// The handshake happens in the first calls that read or write. Nothing is read ahead, so what has
-/// not been received yet lies in the kernel, where poll sees it, unless a call filled its room.
+/// The handshake happens in the first calls that read or write. A receiver's end takes what is there
+/// in one call, whatever records it holds: what it did not hand out yet is no news to poll, but
+/// has_pending() tells. A sender's end leaves what it does not read in the kernel.
 ///
 /// An end of the bytes without TLS's own goodbye (close_notify) may be the work of somebody on the
 /// way, so it is ECONNRESET; an end with it is 0.
@@ -43,6 +44,7 @@ public:
         }
         if (as == tls_context::role::receiver) {
             SSL_set_accept_state(c.ssl.get());
+            SSL_set_read_ahead(c.ssl.get(), 1);
             // The answer of a handshake, with its certificates, is to fit in whole: a hub waits for
             // bytes to come only.
             const int room = 128 * 1024;
@@ -72,6 +74,10 @@ public:
         const auto r = work([&](SSL* s) { return SSL_read_ex(s, to, n, &got); }, got);
         core_->flags = MSG_DONTWAIT;
         return r;
+    }
+    /// Something of the other side's lies here: a part of a record, or more.
+    [[nodiscard]] bool has_pending() const noexcept {
+        return SSL_has_pending(core_->ssl.get()) == 1;
     }
     /// As send, at most a record of 16 KiB; after EAGAIN to be called with the same bytes first.
     ssize_t write(const std::byte* from, std::size_t n) noexcept {

@@ -73,6 +73,7 @@ public:
     ssize_t receive(std::byte* to, std::size_t n, int flags) noexcept {
         return channel_.read(to, n, flags & MSG_DONTWAIT);
     }
+    [[nodiscard]] bool has_pending() const noexcept { return channel_.has_pending(); }
     void answer(const message_type& own) noexcept {
         std::byte hello[frame::hello_bytes_max];
         const auto n = frame::write_hello(hello, own, 0, static_cast<std::uint32_t>(::getpid()),
