@@ -3,6 +3,7 @@
 #pragma once
 
 #include <parley/channel.hpp>
+#include <parley/delivery/durable.hpp>
 #include <parley/drive/delivered_sink.hpp>
 #include <parley/drive/delivered_source.hpp>
 
@@ -30,6 +31,9 @@ inline namespace v1 {
 /// A guarantee goes on over a new connection: a sender whose receiver died or was cut off keeps
 /// what is not acknowledged, calls again (at most every 200 ms), and sends it to whoever receives
 /// at the address then. So a send says peer_lost only without such a guarantee.
+///
+/// With `durable` open_sender waits for no receiver, and what was sent outlives this process.
+/// Errors then also: in_use (a live sender has the file), those of `mmap`.
 ///
 /// Nobody runs in the background: resending, and what waits in a queue or a batch, goes on with
 /// each call (send, close, `end().wait`). A message is acknowledged when its receiver asks for the

@@ -11,7 +11,6 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 #include <atomic>
@@ -27,25 +26,6 @@ using parley::testing::chaotic;
 using parley::testing::mischief;
 
 namespace {
-
-/// Memory that forked children share: what they saw.
-template <class T>
-class shared {
-public:
-    shared()
-        : at_(::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
-                     0)) {
-        if (at_ == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
-        ::new (at_) T();
-    }
-    shared(const shared&) = delete;
-    shared& operator=(const shared&) = delete;
-    ~shared() { ::munmap(at_, sizeof(T)); }
-    T* operator->() const noexcept { return static_cast<T*>(at_); }
-
-private:
-    void* at_;
-};
 
 constexpr std::uint64_t messages_max = 20'000;
 struct tally {

@@ -9,7 +9,6 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include <array>
@@ -48,22 +47,6 @@ bool is_whole(const note& n) {
 shm tiny(const std::string& name, std::size_t chunks = 0) {
     return shm(name, {.capacity_bytes = 8192, .writers_max = 16, .chunks = chunks});
 }
-
-/// Memory that forked children share.
-template <class T>
-class shared {
-public:
-    shared()
-        : at_(new (::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                          -1, 0)) T{}) {}
-    shared(const shared&) = delete;
-    shared& operator=(const shared&) = delete;
-    ~shared() { ::munmap(at_, sizeof(T)); }
-    T* operator->() const noexcept { return at_; }
-
-private:
-    T* at_;
-};
 
 /// Passes the time until some moment nobody chose.
 void dawdle(parley::random& r, std::uint64_t most_us) {

@@ -10,7 +10,6 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
-#include <sys/mman.h>
 #include <sys/prctl.h>
 
 #include <new>
@@ -25,22 +24,6 @@ using parley::shm;
 namespace {
 
 shm tiny(const std::string& name) { return shm(name, {.capacity_bytes = 4096, .writers_max = 2}); }
-
-/// Memory that forked children share.
-template <class T>
-class shared {
-public:
-    shared()
-        : at_(new (::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                          -1, 0)) T{}) {}
-    shared(const shared&) = delete;
-    shared& operator=(const shared&) = delete;
-    ~shared() { ::munmap(at_, sizeof(T)); }
-    T* operator->() const noexcept { return at_; }
-
-private:
-    T* at_;
-};
 
 struct board {
     std::atomic<int> owners, refused, other, present;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <exception>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -101,6 +103,25 @@ public:
 
 private:
     int ends_[2]{};
+};
+
+/// Memory that forked children share: what they saw.
+template <class T>
+class shared {
+public:
+    shared()
+        : at_(::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                     0)) {
+        if (at_ == MAP_FAILED) throw std::system_error(errno, std::generic_category(), "mmap");
+        ::new (at_) T();
+    }
+    shared(const shared&) = delete;
+    shared& operator=(const shared&) = delete;
+    ~shared() { ::munmap(at_, sizeof(T)); }
+    T* operator->() const noexcept { return static_cast<T*>(at_); }
+
+private:
+    void* at_;
 };
 
 }  // namespace parley_test

@@ -6,6 +6,7 @@
 // each has its place, drawn here for a sender. A receiver runs the same way up.
 //
 //   submit(message)                                              what the application sends
+//      durable                       a file that survives                 durable.hpp
 //      when_full, expires_after,     queues, who has to leave them, and   outbox.hpp,
 //      prioritized                   who goes first                       prioritized.hpp
 //      fragmented                    a message in parts                   fragmented.hpp
@@ -92,6 +93,7 @@ enum class role : std::uint8_t {
     batch,
     guarantee,
     receipt,
+    persistence,
     integrity
 };
 
@@ -198,6 +200,8 @@ enum class fault : std::uint8_t {
     parts_in_disorder,
     nothing_to_order,
     nothing_to_tell,
+    nothing_to_keep,
+    kept_in_order,
 };
 
 /// What a fault means and what mends it; the compiler says the same.
@@ -227,6 +231,11 @@ enum class fault : std::uint8_t {
         case fault::nothing_to_tell:
             return "parley: receipts come with acknowledgements: add at_least_once or "
                    "exactly_once";
+        case fault::nothing_to_keep:
+            return "parley: durable keeps what is not acknowledged: add at_least_once or "
+                   "exactly_once";
+        case fault::kept_in_order:
+            return "parley: durable keeps messages in one order: leave out prioritized";
     }
     return "";
 }
@@ -259,6 +268,10 @@ template <std::size_t N>
         way.ordered = false;
     }
     if (find(role::receipt) != nullptr && !keeps_all) return fault::nothing_to_tell;
+    if (find(role::persistence) != nullptr) {
+        if (!keeps_all) return fault::nothing_to_keep;
+        if (find(role::priority) != nullptr) return fault::kept_in_order;
+    }
     if (const terms* full = find(role::admission); full != nullptr && full->gives_up && keeps_all) {
         return fault::gives_up;
     }
@@ -306,6 +319,11 @@ consteval bool legal() {
     static_assert(f != fault::nothing_to_tell,
                   "parley: receipts come with acknowledgements: add at_least_once or "
                   "exactly_once");
+    static_assert(f != fault::nothing_to_keep,
+                  "parley: durable keeps what is not acknowledged: add at_least_once or "
+                  "exactly_once");
+    static_assert(f != fault::kept_in_order,
+                  "parley: durable keeps messages in one order: leave out prioritized");
     return f == fault::none;
 }
 

@@ -3,6 +3,7 @@
 // comes, and makes a new connection where a guarantee outlives the old one.
 #pragma once
 
+#include <parley/delivery/durable.hpp>
 #include <parley/detail/fork.hpp>
 #include <parley/detail/posix.hpp>
 #include <parley/drive/delivered_way.hpp>
@@ -10,29 +11,158 @@
 #include <parley/drive/redial.hpp>
 #include <parley/drive/send_clock.hpp>
 #include <parley/drive/sink_readiness.hpp>
+#include <parley/store/spool.hpp>
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 namespace parley {
 inline namespace v1 {
 namespace drive {
 
+/// Messages of a spool that the sending side was given and did not yet get rid of.
+struct spooled {
+    store::spool file;
+    std::deque<store::spool::mark> given = {};
+    std::uint64_t let_go = 0, kept = 0;  // messages, since it was opened
+};
+struct not_spooled {};
+
 /// What a delivery stack's sink is made of: the way, the end of it that is open now, if any, and
-/// the sending side. Nobody runs in the background.
+/// the sending side, which waits for the first end to know how long frames may be. Nobody runs in
+/// the background.
 template <class Address, class Stack>
 struct delivered_out final : parley::detail::fork_sensitive {
     using way = delivered_way<Address, Stack>;
+    static constexpr bool is_durable = Stack::template has<durable>;
 
-    delivered_out(const Address& at, const Stack& how, const message_type& type)
-        : road(at, how, type), watch(how.template get<batched>().linger) {
+    delivered_out(const Address& at, const Stack& h, const message_type& type)
+        : road(at, h, type), how(h), watch(h.template get<batched>().linger) {
         guard_against_fork();
     }
     ~delivered_out() override { unguard(); }
     // The end below closes itself; what waits here is the parent's to send.
-    void in_forked_child() noexcept override { failed = errc::closed; }
+    void in_forked_child() noexcept override {
+        failed = errc::closed;
+        if constexpr (is_durable) spool.file.leave();
+    }
+
+    /// Errors: those of the way; unsupported: it does not keep what the stack relies on. Who keeps
+    /// messages in a file waits for nobody.
+    result<void> open(const open_request& request) {
+        if (auto r = road.check_policies(*request.why); !r) return r;
+        time_point until = request.until;
+        if constexpr (is_durable) {
+            const durable& d = keeping();
+            if (auto r = spool.file.open(d.path, d.capacity_bytes, request.type, *request.why); !r)
+                return r;
+            spool.kept = spool.file.waiting();
+            message_bytes_max = spool.file.message_bytes_max();
+            until = earlier(until, clock::now() + dial_for);
+        }
+        auto made = road.open_out(until, *request.why);
+        if (made) return begin(std::move(*made), *request.why);
+        if (!is_durable || !may_come(made.error())) return made.error();
+        calls.later();
+        return {};
+    }
+    /// The first end.
+    result<void> begin(typename way::out_end first, diagnostics& words) {
+        below = way::sink_of(first).limits();
+        if (below.lossy && way::promises.lossless) {
+            return words.fail(errc::unsupported,
+                              road.address().text() + ": " +
+                                  std::string(sentence(delivery::fault::nothing_named)));
+        }
+        const std::size_t most = below.message_bytes_max;
+        out.emplace(how, parley::detail::fresh_id(), most);
+        if (out->message_bytes_max() == 0) {
+            return words.fail(errc::unsupported,
+                              road.address().text() + " takes messages of at most " +
+                                  std::to_string(most) +
+                                  " bytes, less than the headers of this delivery stack");
+        }
+        message_bytes_max = is_durable ? std::min(message_bytes_max, out->message_bytes_max())
+                                       : out->message_bytes_max();
+        end.emplace(std::move(first));
+        return {};
+    }
+    [[nodiscard]] const durable& keeping() const noexcept requires is_durable {
+        return std::get<durable>(how.all);
+    }
+    [[nodiscard]] static bool may_come(error_code ec) noexcept {
+        return ec == condition::flow || ec == condition::gone || ec == errc::not_found ||
+               ec == errc::in_use;
+    }
+
+    /// Whether a message of n bytes may be submitted.
+    [[nodiscard]] delivery::admission admits(std::size_t n, time_point now) {
+        if constexpr (is_durable) {
+            refused = n;
+            if (spool.file.has_room(n)) return delivery::admission::taken;
+            return Stack::template has<when_full::error> ? delivery::admission::refused
+                                                         : delivery::admission::wait;
+        } else {
+            return out->admits(now);
+        }
+    }
+    result<void> submit(bytes m, time_point now) {
+        if constexpr (is_durable) {
+            if (auto r = spool.file.put(m, keeping().synced, why); !r) return failed = r.error();
+            ++spool.kept;
+            return {};
+        } else {
+            out->submit(m, now);
+            return {};
+        }
+    }
+    /// How many messages there were; the number of the last one.
+    [[nodiscard]] std::uint64_t submitted() const noexcept {
+        if constexpr (is_durable)
+            return spool.kept;
+        else
+            return out->submitted();
+    }
+    [[nodiscard]] std::uint64_t reached(receipt far) const noexcept requires(way::acknowledges) {
+        return out ? out->reached(far) : 0;
+    }
+    /// Messages that wait, and frames that are not acknowledged.
+    [[nodiscard]] std::size_t unfinished() const noexcept {
+        std::size_t n = out ? out->unfinished() : 0;
+        if constexpr (is_durable) n += static_cast<std::size_t>(spool.file.waiting());
+        return n;
+    }
+    /// Gives the sending side what it has room for. False: nothing.
+    bool feed(time_point now) {
+        bool some = false;
+        if constexpr (is_durable) {
+            while (out->admits(now) == delivery::admission::taken) {
+                const auto m = spool.file.next();
+                if (!m) break;
+                out->submit(*m, now);
+                spool.given.push_back(spool.file.here());
+                some = true;
+            }
+        }
+        return some;
+    }
+    /// Lets go of what was consumed.
+    void settle() {
+        if constexpr (is_durable) {
+            const std::uint64_t done = out->reached(receipt::consumed);
+            if (spool.let_go == done) return;
+            store::spool::mark at;
+            for (; spool.let_go < done; ++spool.let_go) {
+                at = spool.given.front();
+                spool.given.pop_front();
+            }
+            spool.file.let_go(at);
+        }
+    }
 
     std::byte* room_for(std::size_t n) {
         if (n > capacity || !memory) {
@@ -46,27 +176,27 @@ struct delivered_out final : parley::detail::fork_sensitive {
         for (;;) {
             if (failed) return failed;
             if (auto r = pump(true, clock::now()); !r) return r;
-            if (out->admits(pumped) != delivery::admission::wait) return {};
+            if (admits(refused, pumped) != delivery::admission::wait) return {};
             if (auto r = await_progress(until); !r) return r;
         }
     }
     /// Waits until the messages up to `number` came as far as `far`.
     result<void> await(receipt far, std::uint64_t number,
                        time_point until) requires(way::acknowledges) {
-        while (out->reached(far) < number) {
+        while (reached(far) < number) {
             if (failed) return failed;
-            out->hurry();
+            if (out) out->hurry();
             if (auto r = pump(true, clock::now()); !r) return r;
-            if (out->reached(far) >= number) break;
+            if (reached(far) >= number) break;
             if (auto r = await_progress(until); !r) return r;
         }
         return {};
     }
     result<void> close(time_point until) {
         while (!failed) {
-            out->hurry();
+            if (out) out->hurry();
             if (auto r = pump(true, clock::now()); !r) break;
-            if (out->idle() && !blocked) return leave(until);
+            if (unfinished() == 0 && !blocked) return leave(until);
             if (auto r = await_progress(until); !r && r.error() == errc::timed_out) return r;
         }
         return failed == errc::closed && !end ? result<void>() : failed;
@@ -93,7 +223,9 @@ struct delivered_out final : parley::detail::fork_sensitive {
             // Most sends need not know what was acknowledged meanwhile.
             if (look_back || ++unread >= 16 || now >= out->next_deadline()) {
                 unread = 0;
-                if (auto r = take_back(now); !r) return lost(r.error());
+                auto r = take_back(now);
+                settle();
+                if (!r) return lost(r.error());
             }
         }
         auto r = push(now);
@@ -107,7 +239,8 @@ struct delivered_out final : parley::detail::fork_sensitive {
             if (!r) return r;
         }
         blocked = false;
-        while (const std::size_t n = out->wants(now)) {
+        feed(now);
+        while (const std::size_t n = wanted(now)) {
             auto l = to.try_loan(n);
             if (!l && l.error() == errc::would_block) return blocked = true, result<void>();
             if (!l) return l.error();
@@ -118,6 +251,11 @@ struct delivered_out final : parley::detail::fork_sensitive {
             blocked = !r;
         }
         return {};
+    }
+    /// How long the next frame may be; 0: there is none.
+    [[nodiscard]] std::size_t wanted(time_point now) {
+        const std::size_t n = out->wants(now);
+        return n == 0 && feed(now) ? out->wants(now) : n;
     }
     result<void> take_back(time_point now) {
         for (;;) {
@@ -133,9 +271,9 @@ struct delivered_out final : parley::detail::fork_sensitive {
         const bool again = way::acknowledges && ec == condition::gone;
         blocked = false;
         if (!again) {
-            failed = why.fail(ec, words.text() + (words.empty() ? "" : "; ") +
-                                      std::to_string(out->unfinished()) +
-                                      " messages were not delivered");
+            failed =
+                why.fail(ec, words.text() + (words.empty() ? "" : "; ") +
+                                 std::to_string(unfinished()) + " messages were not delivered");
             end.reset();
             return failed;
         }
@@ -172,12 +310,13 @@ struct delivered_out final : parley::detail::fork_sensitive {
         if (now < calls.next()) return false;
         auto made = road.open_out(until, why);
         if (!made) {
-            const error_code ec = made.error();
             calls.later();
-            const bool later = ec == condition::flow || ec == condition::gone ||
-                               ec == errc::not_found || ec == errc::in_use;
-            if (!later) failed = ec;
+            if (!may_come(made.error())) failed = made.error();
             return false;
+        }
+        if (!out) {
+            if (auto r = begin(std::move(*made), why); !r) failed = r.error();
+            return end.has_value();
         }
         end.emplace(std::move(*made));
         out->on_link(clock::now());
@@ -212,11 +351,14 @@ struct delivered_out final : parley::detail::fork_sensitive {
     }
 
     delivered_way<Address, Stack> road;
+    Stack how;
     std::optional<typename way::out_end> end;
     std::optional<typename way::sending> out;
     parley::limits below;
     std::size_t message_bytes_max = 0;
-    std::size_t level = 0;  // the priority of what comes next
+    [[no_unique_address]] std::conditional_t<is_durable, spooled, not_spooled> spool;
+    std::size_t refused = 0;  // the length of what there was no room for
+    std::size_t level = 0;    // the priority of what comes next
     static constexpr duration dial_for = std::chrono::milliseconds(50);
     send_clock watch;
     time_point pumped{};  // when all was done that could be

@@ -31,58 +31,41 @@ public:
     [[nodiscard]] static result<delivered_sink> open(const Address& at, const Stack& how,
                                                      const open_request& request) {
         auto c = std::make_unique<core>(at, how, request.type);
-        if (auto r = c->road.check_policies(*request.why); !r) return r.error();
-        auto end = c->road.open_out(request.until, *request.why);
-        if (!end) return end.error();
-        c->below = way::sink_of(*end).limits();
-        if (c->below.lossy && way::promises.lossless) {
-            return request.why->fail(errc::unsupported,
-                                     c->road.address().text() + ": " +
-                                         std::string(sentence(delivery::fault::nothing_named)));
-        }
-        const std::size_t most = c->below.message_bytes_max;
-        c->out.emplace(how, detail::fresh_id(), most);
-        if (c->out->message_bytes_max() == 0) {
-            return request.why->fail(errc::unsupported,
-                                     c->road.address().text() + " takes messages of at most " +
-                                         std::to_string(most) +
-                                         " bytes, less than the headers of this delivery stack");
-        }
-        c->message_bytes_max = c->out->message_bytes_max();
-        c->end.emplace(std::move(*end));
+        if (auto r = c->open(request); !r) return r.error();
         return delivered_sink(std::move(c));
     }
     delivered_sink(delivered_sink&&) noexcept = default;
     delivered_sink& operator=(delivered_sink&& other) noexcept {
         if (this != &other) {
-            if (core_) (void)close(clock::now() + linger);
+            if (core_) (void)close(last_moment());
             core_ = std::move(other.core_);
         }
         return *this;
     }
-    /// Closes; what is not delivered within `linger` is given up. Call close(deadline) to decide.
+    /// Closes; what is not delivered within `linger` is given up, but for what a file keeps. Call
+    /// close(deadline) to decide.
     ~delivered_sink() {
-        if (core_) (void)close(clock::now() + linger);
+        if (core_) (void)close(last_moment());
     }
     static constexpr duration linger = std::chrono::seconds(1);
 
     result<loan> try_loan(std::size_t n) {
         core& c = *core_;
         if (c.failed) return c.failed;
-        if (n > c.out->message_bytes_max()) {
-            return c.why.fail(errc::message_too_large,
-                              "a message of " + std::to_string(n) + " bytes; this delivery over " +
-                                  address().text() + " takes at most " +
-                                  std::to_string(c.out->message_bytes_max()));
+        if (n > c.message_bytes_max) {
+            return c.why.fail(errc::message_too_large, "a message of " + std::to_string(n) +
+                                                           " bytes; this delivery over " +
+                                                           address().text() + " takes at most " +
+                                                           std::to_string(c.message_bytes_max));
         }
         if (c.loaned) {
             return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
         }
-        c.out->priority(c.level);
-        auto verdict = c.out->admits(c.watch.now());
+        if (c.out) c.out->priority(c.level);
+        auto verdict = c.admits(n, c.watch.now());
         if (verdict != delivery::admission::taken) {
             if (auto r = c.pump(true, clock::now()); !r) return r.error();
-            verdict = c.out->admits(clock::now());
+            verdict = c.admits(n, clock::now());
         }
         if (verdict == delivery::admission::wait) return c.told(errc::would_block).error();
         if (verdict == delivery::admission::refused) {
@@ -96,14 +79,14 @@ public:
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
-        c.out->submit(l.bytes(), c.watch.now());
-        return {};
+        return c.submit(l.bytes(), c.watch.now());
     }
     /// For every length: into the queue it is copied anyway.
     static constexpr bool straight = true;
     [[gnu::always_inline]] result<void> send_from(bytes m, time_point) {
         core& c = *core_;
-        if (c.end && !c.failed && !c.loaned && m.size() <= c.message_bytes_max) [[likely]] {
+        if (!core::is_durable && c.end && !c.failed && !c.loaned && m.size() <= c.message_bytes_max)
+            [[likely]] {
             const auto now = c.watch.of_message(Stack::template has<batched>);
             c.out->priority(c.level);
             if (c.out->admits(now) == delivery::admission::taken) [[likely]] {
@@ -143,7 +126,14 @@ public:
     /// Waits until everything is sent and, under a guarantee, acknowledged; then says goodbye.
     /// Errors: timed_out: something is left, close again; those of the transport, with the number
     /// of messages that were not delivered in why().
-    result<void> close(time_point until) { return core_->told(core_->close(until)); }
+    result<void> close(time_point until) {
+        core& c = *core_;
+        const auto r = c.close(until);
+        if constexpr (core::is_durable) {
+            if (c.failed) c.spool.file.leave();
+        }
+        return c.told(r);
+    }
 
     /// Waits until all that was sent so far was consumed by its receiver, or arrived there
     /// (`receipts`). What was given up, and counted, is not waited for; a batch does not linger.
@@ -157,17 +147,19 @@ public:
         return core_->told(core_->await(far, std::min(number, sent()), d.at()));
     }
     /// How many messages were sent: the number of the last one.
-    [[nodiscard]] std::uint64_t sent() const noexcept { return core_->out->submitted(); }
+    [[nodiscard]] std::uint64_t sent() const noexcept { return core_->submitted(); }
     /// The number up to which all messages came as far as `far`, as known from the last call.
     [[nodiscard]] std::uint64_t reached(receipt far) const noexcept requires(way::acknowledges) {
-        return core_->out->reached(far);
+        return core_->reached(far);
     }
     /// Messages that wait, and frames that are not yet acknowledged.
-    [[nodiscard]] std::size_t unfinished() const noexcept { return core_->out->unfinished(); }
-    [[nodiscard]] delivery::counters counters() const noexcept { return core_->out->counters(); }
+    [[nodiscard]] std::size_t unfinished() const noexcept { return core_->unfinished(); }
+    [[nodiscard]] delivery::counters counters() const noexcept {
+        return core_->out ? core_->out->counters() : delivery::counters{};
+    }
     [[nodiscard]] parley::limits limits() const {
         auto l = core_->below;
-        l.message_bytes_max = core_->out->message_bytes_max();
+        l.message_bytes_max = core_->message_bytes_max;
         l.loans_max = 1;
         l.in_place = false;
         l.lossy = way::may_lose;
@@ -178,6 +170,9 @@ public:
     [[nodiscard]] uri address() const { return core_->road.address(); }
 
 private:
+    [[nodiscard]] time_point last_moment() const noexcept {
+        return core::is_durable && !core_->end ? expired : clock::now() + linger;
+    }
     static constexpr bool gives_way = Stack::template has<when_full::drop_newest> ||
                                       Stack::template has<when_full::drop_oldest> ||
                                       Stack::template has<when_full::latest_only>;

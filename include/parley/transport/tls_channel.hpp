@@ -12,9 +12,9 @@ namespace parley {
 inline namespace v1 {
 namespace detail {
 
-/// The handshake happens in the first calls that read or write. A receiver's end takes what is there
-/// in one call, whatever records it holds: what it did not hand out yet is no news to poll, but
-/// has_pending() tells. A sender's end leaves what it does not read in the kernel.
+/// The handshake happens in the first calls that read or write. A receiver's end takes what is
+/// there in one call, whatever records it holds: what it did not hand out yet is no news to poll,
+/// but has_pending() tells. A sender's end leaves what it does not read in the kernel.
 ///
 /// An end of the bytes without TLS's own goodbye (close_notify) may be the work of somebody on the
 /// way, so it is ECONNRESET; an end with it is 0.

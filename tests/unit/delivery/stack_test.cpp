@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What stacks may be made of, what they write, and single steps of their machines.
 #include <parley/delivery/drawing.hpp>
+#include <parley/delivery/durable.hpp>
 
 #include "support/catch.hpp"
 #include "support/stacks.hpp"
@@ -87,7 +88,10 @@ TEST_CASE("delivery stack: the check finds each fault and lets the rest pass") {
     CHECK(fault_of<line>(batched{} | unordered{}) == fault::nothing_to_order);
     CHECK(fault_of<line>(at_most_once{} | receipts{}) == fault::nothing_to_tell);
     CHECK(fault_of<line>(exactly_once{} | receipts{}) == fault::none);
-    for (auto f = fault::same_purpose; f <= fault::nothing_to_tell;
+    CHECK(fault_of<line>(at_most_once{} | durable{}) == fault::nothing_to_keep);
+    CHECK(fault_of<line>(at_least_once{} | durable{} | prioritized{}) == fault::kept_in_order);
+    CHECK(fault_of<line>(exactly_once{} | durable{} | receipts{}) == fault::none);
+    for (auto f = fault::same_purpose; f <= fault::kept_in_order;
          f = static_cast<fault>(static_cast<int>(f) + 1)) {
         CHECK_THAT(std::string(sentence(f)), contains("parley: "));
     }

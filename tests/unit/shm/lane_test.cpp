@@ -5,8 +5,6 @@
 #include "support/process.hpp"
 #include "support/watchdog.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -18,25 +16,6 @@ namespace {
 
 using atomics = parley::detail::std_atomics;
 namespace layout = parley::shm_layout;
-
-/// Memory that a forked child shares.
-template <class T>
-class shared {
-public:
-    shared() {
-        void* at =
-            ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (at == MAP_FAILED) throw std::bad_alloc();
-        at_ = static_cast<T*>(at);  // zeros, which is a value of all that is put here
-    }
-    shared(const shared&) = delete;
-    shared& operator=(const shared&) = delete;
-    ~shared() { ::munmap(at_, sizeof(T)); }
-    T* operator->() const noexcept { return at_; }
-
-private:
-    T* at_;
-};
 
 /// Two sides that each say something and then look whether the other did, many times.
 struct two_sides {
@@ -93,7 +72,7 @@ TEST_CASE("asymmetric fences: of two processes that speak and then look, one hea
         WARN("skipped: no membarrier(2) here");
         return;
     }
-    const shared<two_sides> memory;
+    const parley_test::shared<two_sides> memory;
     parley_test::child other([&] {
         two_sides::run(memory->light, memory->heavy, [](std::uint64_t& at) {
             atomics::store(at, std::uint64_t{1}, std::memory_order_release);

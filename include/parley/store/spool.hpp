@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+// A mapped ring (ring.hpp) whose sender is its reader too: what it keeps is read in order, and let
+// go later, as far as somebody says. What was not let go is there for the next who opens it.
+#pragma once
+
+#include <parley/shm/segment.hpp>
+#include <parley/store/ring_file.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+#include <string>
+
+namespace parley {
+inline namespace v1 {
+namespace store {
+
+/// One thread. What may fail says why, and fails from then on.
+class spool {
+public:
+    /// Where a message ends: all up to it can be let go.
+    struct mark {
+        std::uint64_t position = 0;
+        std::uint32_t sender = 0;
+    };
+
+    /// Errors: those of ring_file::open; in_use (a live process has it), incompatible (it keeps
+    /// messages of another type), corrupt.
+    [[nodiscard]] result<void> open(const std::string& path, std::size_t capacity_bytes,
+                                    const message_type& type, diagnostics& why) {
+        path_ = path;
+        ring_shape shape{std::bit_ceil(std::max(capacity_bytes, ring_capacity_min)),
+                         std::max<std::size_t>(8, type.alignment)};
+        if (auto r = file_.open(path, shape, true, type, {}, why); !r) return r;
+        for (const off_t role : {sender_lock, detail::reader_lock}) {
+            const auto taken = file_.take(role);
+            if (taken) continue;
+            const bool busy = taken.error() == errc::would_block;
+            return why.fail(busy ? make_error_code(errc::in_use) : taken.error(),
+                            path + " belongs to a sender that lives");
+        }
+        if (file_.header().fingerprint != type.fingerprint) {
+            return why.fail(errc::incompatible, path + " keeps messages of another type: [" +
+                                                    file_.type_text() + "], not [" +
+                                                    std::string(type.description) + "]");
+        }
+        ring_end found;
+        std::uint64_t at = 0;
+        if (!recover_ring(file_.memory(), found, at)) {
+            return why.fail(errc::corrupt, path + " is damaged at position " + std::to_string(at) +
+                                               ", in what was synced: restore it, or remove it "
+                                               "and begin a new one");
+        }
+        auto& p = file_.page();
+        read_ = {detail::std_atomics::load(p.head, std::memory_order_acquire), 0,
+                 detail::std_atomics::load(p.from, std::memory_order_acquire),
+                 file_.memory().shape.alignment};
+        detail::std_atomics::store(p.released, read_.position, std::memory_order_seq_cst);
+        if (const int e = ring_.take_over(file_.memory(), found, file_.storage()); e != 0) {
+            return why.fail(from_errno(e), detail::explain("syncing " + path, e));
+        }
+        waiting_ = count();
+        file_.mended();
+        return {};
+    }
+
+    [[nodiscard]] std::size_t message_bytes_max() const noexcept {
+        return file_.memory().shape.message_bytes_max();
+    }
+    /// Messages that were not read yet.
+    [[nodiscard]] std::uint64_t waiting() const noexcept { return waiting_; }
+    [[nodiscard]] bool has_room(std::size_t n) noexcept { return ring_.has_room(n); }
+
+    /// Keeps a message for which there is room; `synced`: and waits until it is on stable storage.
+    [[nodiscard]] result<void> put(bytes m, bool synced, diagnostics& why) {
+        if (auto r = look_at_file(why); !r) return r;
+        if (!ring_.put(m)) return errc::would_block;
+        ++waiting_;
+        if (!synced) return {};
+        const int e = ring_.sync();
+        return e == 0 ? result<void>()
+                      : why.fail(from_errno(e), detail::explain("syncing " + path_, e));
+    }
+    /// The next message, where it lies until it is let go.
+    [[nodiscard]] std::optional<bytes> next() noexcept {
+        record_header h;
+        while (waiting_ > 0 && read(read_, h)) {
+            if (h.kind != record_kind::message) continue;
+            --waiting_;
+            return bytes(file_.memory().at(h.position) + record_header_bytes, h.length);
+        }
+        return std::nullopt;
+    }
+    /// Behind the message that next() gave last.
+    [[nodiscard]] mark here() const noexcept { return {read_.position, read_.sender}; }
+    void let_go(mark up_to) noexcept {
+        auto& p = file_.page();
+        // In this order: at no moment a record of an earlier sender would be taken for the next.
+        detail::std_atomics::store(p.from, up_to.sender, std::memory_order_release);
+        detail::std_atomics::store(p.head, up_to.position, std::memory_order_release);
+        detail::std_atomics::store(p.released, up_to.position, std::memory_order_seq_cst);
+    }
+    /// Lets go of the file, of which nothing is said any more.
+    void leave() noexcept { file_.leave(); }
+
+private:
+    [[nodiscard]] bool read(expectation& at, record_header& h) const noexcept {
+        const std::uint64_t end = ring_.next().position;
+        if (at.position == end || file_.memory().judge(at, end, h) != judged::whole) return false;
+        at.step_over(h);
+        return true;
+    }
+    [[nodiscard]] std::uint64_t count() const noexcept {
+        std::uint64_t n = 0;
+        record_header h;
+        for (expectation at = read_; read(at, h);) n += h.kind == record_kind::message ? 1 : 0;
+        return n;
+    }
+    /// Now and then: a page that is gone is SIGBUS to touch.
+    result<void> look_at_file(diagnostics& why) {
+        if (before_look_ != 0) return --before_look_, result<void>();
+        if (!file_.is_whole()) {
+            return why.fail(errc::corrupt, path_ + " was truncated while it was open");
+        }
+        before_look_ = look_every;
+        return {};
+    }
+
+    static constexpr unsigned look_every = 64;  // messages
+
+    std::string path_;
+    ring_file file_;
+    ring_writer<detail::std_atomics, mapped_storage> ring_;
+    expectation read_;  // of the record that is read next
+    std::uint64_t waiting_ = 0;
+    unsigned before_look_ = 0;
+};
+
+}  // namespace store
+}  // namespace v1
+}  // namespace parley
