@@ -13,9 +13,11 @@
 #include "support/unique.hpp"
 #include "support/watchdog.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <optional>
@@ -31,7 +33,7 @@ using parley::uds;
 
 namespace {
 
-constexpr int messages_max = 400'000;
+constexpr int messages_max = 2'000'000;
 struct books {
     std::atomic<int> sent{0};  ///< so many sends returned
     std::atomic<int> total{0}, disorder{0};
@@ -66,7 +68,8 @@ int receive_on(const Address& at, const Policies& how, books& b) {
     }
 }
 void until_more(const std::atomic<int>& counted, int more) {
-    for (const int enough = counted + more; counted < enough;) std::this_thread::yield();
+    const int enough = std::min(counted + more, messages_max);
+    while (counted < enough) std::this_thread::yield();
 }
 /// So many of n messages never came.
 int missing(const books& b, int n) {
@@ -138,6 +141,7 @@ TEST_CASE("durable: both sides are killed again and again, and nothing is lost")
             sender.kill();
         }
     }
+    REQUIRE(b->sent < messages_max - 100);
     const int n = b->sent + 100;
     child receiver([&] { return receive_on(at, how, *b.operator->()); });
     child sender([&] { return send_on(at, how, *b.operator->(), n); });
@@ -197,6 +201,57 @@ TEST_CASE("durable: a file that is full has room again when something was consum
     while (strict.try_send(text)) --n;
     CHECK(n <= 0);
     CHECK(strict.send(text).error() == errc::out_of_resources);
+}
+TEST_CASE("durable: what is kept and too long for who comes is refused, not dropped") {
+    const watchdog dog("durable: too long");
+    const temporary_directory dir;
+    const auto how = kept_in(dir / "spool");
+    const uds narrow(dir / "x", {.message_bytes_max = 1000});
+    {
+        auto out = parley::open_sender<std::string>(narrow, how).value();
+        out.send(std::string(100, 'x')).value();
+        out.send(std::string(2000, 'x')).value();  // nobody said yet what it takes
+        child takes([&] {
+            auto in = parley::open_receiver<std::string>(narrow, how).value();
+            return in.receive(20s).value().size() == 100 ? 0 : 1;
+        });
+        CHECK(out.close(20s).error() == errc::message_too_large);
+        CHECK(takes.wait() == 0);
+        CHECK_THAT(out.why().text(), contains("keeps a message of 2000 bytes; unix://"));
+    }
+    const uds wide(dir / "x");
+    auto out = parley::open_sender<std::string>(wide, how).value();
+    child takes([&] {
+        auto in = parley::open_receiver<std::string>(wide, how).value();
+        while (const auto m = in.receive(20s)) {
+            if (m->size() == 2000) return in.close(1s) ? 0 : 2;
+        }
+        return 1;
+    });
+    REQUIRE(out.end().await(receipt::consumed, 20s));
+    CHECK(takes.wait() == 0);
+}
+TEST_CASE("durable: a file that is damaged while it is open ends in an error, not in a wait") {
+    const watchdog dog("durable: damaged");
+    const temporary_directory dir;
+    const uds at(dir / "x");
+    const auto how = kept_in(dir / "spool");
+    auto out = parley::open_sender<std::string>(at, how).value();
+    for (int i = 0; i < 10; ++i) out.send(std::string(100, 'x')).value();
+    {
+        const int fd = ::open((dir / "spool").c_str(), O_RDWR | O_CLOEXEC);
+        REQUIRE(::pwrite(fd, "!", 1, 8192 + 500) == 1);  // in the payload of the fourth
+        ::close(fd);
+    }
+    child takes([&] {
+        auto in = parley::open_receiver<std::string>(at, how).value();
+        int n = 0;
+        while (in.receive(20s)) ++n;
+        return n;
+    });
+    CHECK(out.close(20s).error() == errc::corrupt);
+    CHECK_THAT(out.why().text(), contains("spool was damaged at position"));
+    CHECK(takes.wait() <= 3);
 }
 TEST_CASE("durable: a file belongs to one sender, of one type, and says so") {
     const watchdog dog("durable: one sender");

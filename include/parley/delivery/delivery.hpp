@@ -202,6 +202,7 @@ enum class fault : std::uint8_t {
     nothing_to_tell,
     nothing_to_keep,
     kept_in_order,
+    kept_until_acknowledged,
 };
 
 /// What a fault means and what mends it; the compiler says the same.
@@ -236,6 +237,9 @@ enum class fault : std::uint8_t {
                    "exactly_once";
         case fault::kept_in_order:
             return "parley: durable keeps messages in one order: leave out prioritized";
+        case fault::kept_until_acknowledged:
+            return "parley: durable keeps messages until they are acknowledged: leave out "
+                   "expires_after";
     }
     return "";
 }
@@ -271,6 +275,7 @@ template <std::size_t N>
     if (find(role::persistence) != nullptr) {
         if (!keeps_all) return fault::nothing_to_keep;
         if (find(role::priority) != nullptr) return fault::kept_in_order;
+        if (find(role::expiry) != nullptr) return fault::kept_until_acknowledged;
     }
     if (const terms* full = find(role::admission); full != nullptr && full->gives_up && keeps_all) {
         return fault::gives_up;
@@ -324,6 +329,9 @@ consteval bool legal() {
                   "exactly_once");
     static_assert(f != fault::kept_in_order,
                   "parley: durable keeps messages in one order: leave out prioritized");
+    static_assert(f != fault::kept_until_acknowledged,
+                  "parley: durable keeps messages until they are acknowledged: leave out "
+                  "expires_after");
     return f == fault::none;
 }
 

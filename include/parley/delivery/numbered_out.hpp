@@ -130,7 +130,9 @@ public:
     }
     /// The number of the oldest message in all that did not come as far as `far`, or `none`.
     [[nodiscard]] std::uint64_t oldest(receipt far, std::uint64_t none) const noexcept {
-        const bool ahead_of_base = far == receipt::delivered && ahead(arrived_, base_) > 0;
+        // Nobody moves arrived_ where nobody tells.
+        const bool ahead_of_base =
+            Plan::tells_arrival && far == receipt::delivered && ahead(arrived_, base_) > 0;
         const std::uint32_t first = ahead_of_base ? arrived_ : base_;
         if (first != end_) none = slots_[first & (slots_.size() - 1)].oldest;
         return queue().oldest(none) < none ? queue().oldest(none) : none;

@@ -294,7 +294,7 @@ struct await_step {
     template <class End>
     [[nodiscard]] result<void> operator()(End& end, bool& bytes_left) {
         auto r = end.end().await(far, number, expired);
-        bytes_left = false;
+        bytes_left = end.end().holds_back();
         return !r && r.error() == errc::timed_out ? result<void>(errc::would_block) : r;
     }
 

@@ -11,9 +11,8 @@
 #include <parley/drive/redial.hpp>
 #include <parley/drive/send_clock.hpp>
 #include <parley/drive/sink_readiness.hpp>
-#include <parley/store/spool.hpp>
+#include <parley/drive/spooled.hpp>
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,14 +22,6 @@
 namespace parley {
 inline namespace v1 {
 namespace drive {
-
-/// Messages of a spool that the sending side was given and did not yet get rid of.
-struct spooled {
-    store::spool file;
-    std::deque<store::spool::mark> given = {};
-    std::uint64_t let_go = 0, kept = 0;  // messages, since it was opened
-};
-struct not_spooled {};
 
 /// What a delivery stack's sink is made of: the way, the end of it that is open now, if any, and
 /// the sending side, which waits for the first end to know how long frames may be. Nobody runs in
@@ -95,8 +86,11 @@ struct delivered_out final : parley::detail::fork_sensitive {
         return std::get<durable>(how.all);
     }
     [[nodiscard]] static bool may_come(error_code ec) noexcept {
+        namespace network = boost::system::errc;
         return ec == condition::flow || ec == condition::gone || ec == errc::not_found ||
-               ec == errc::in_use;
+               ec == errc::in_use ||
+               (is_durable && (ec == network::network_unreachable || ec == network::network_down ||
+                               ec == network::host_unreachable));
     }
 
     /// Whether a message of n bytes may be submitted.
@@ -136,31 +130,21 @@ struct delivered_out final : parley::detail::fork_sensitive {
         if constexpr (is_durable) n += static_cast<std::size_t>(spool.file.waiting());
         return n;
     }
-    /// Gives the sending side what it has room for. False: nothing.
+    /// Gives the sending side what it has room for. False: nothing, or it failed.
     bool feed(time_point now) {
-        bool some = false;
         if constexpr (is_durable) {
-            while (out->admits(now) == delivery::admission::taken) {
-                const auto m = spool.file.next();
-                if (!m) break;
-                out->submit(*m, now);
-                spool.given.push_back(spool.file.here());
-                some = true;
-            }
+            if (failed) return false;
+            const auto some = spool.feed(
+                *out, now, [&] { return road.address().text(); }, why);
+            if (!some) failed = some.error();
+            return some && *some;
         }
-        return some;
+        return false;
     }
     /// Lets go of what was consumed.
     void settle() {
         if constexpr (is_durable) {
-            const std::uint64_t done = out->reached(receipt::consumed);
-            if (spool.let_go == done) return;
-            store::spool::mark at;
-            for (; spool.let_go < done; ++spool.let_go) {
-                at = spool.given.front();
-                spool.given.pop_front();
-            }
-            spool.file.let_go(at);
+            if (auto r = spool.settle(*out, why); !r) failed = r.error();
         }
     }
 
@@ -185,8 +169,7 @@ struct delivered_out final : parley::detail::fork_sensitive {
                        time_point until) requires(way::acknowledges) {
         while (reached(far) < number) {
             if (failed) return failed;
-            if (out) out->hurry();
-            if (auto r = pump(true, clock::now()); !r) return r;
+            if (auto r = pump(true, clock::now(), true); !r) return r;
             if (reached(far) >= number) break;
             if (auto r = await_progress(until); !r) return r;
         }
@@ -194,8 +177,7 @@ struct delivered_out final : parley::detail::fork_sensitive {
     }
     result<void> close(time_point until) {
         while (!failed) {
-            if (out) out->hurry();
-            if (auto r = pump(true, clock::now()); !r) break;
+            if (auto r = pump(true, clock::now(), true); !r) break;
             if (unfinished() == 0 && !blocked) return leave(until);
             if (auto r = await_progress(until); !r && r.error() == errc::timed_out) return r;
         }
@@ -207,17 +189,25 @@ struct delivered_out final : parley::detail::fork_sensitive {
         if (r || r.error() != condition::flow) {
             ready.raise();
         } else if (end) {
-            ready.template lower<way>(*end, blocked, out->next_deadline(pumped));
+            ready.template lower<way>(*end, blocked, next_look());
         } else {
             ready.lower(calls.next());
         }
         return r;
     }
-    /// Does all that can be done without waiting. Errors end this sink.
-    result<void> pump(bool look_back, time_point now) {
+    /// When who polls is to ask again by itself. Of a way that was not there when it began to poll
+    /// nobody knew whether that has a descriptor.
+    [[nodiscard]] time_point next_look() {
+        const time_point at = out->next_deadline(pumped);
+        const bool blind = is_durable && room_of(way::sink_of(*end)).fd < 0;
+        return blind ? earlier(at, clock::now() + std::chrono::milliseconds(10)) : at;
+    }
+    /// Does all that can be done without waiting; `hurry`: a batch lingers no longer. Errors end
+    /// this sink.
+    result<void> pump(bool look_back, time_point now, bool hurry = false) {
         pumped = now;
         // Who never waits gives a connection that time at least.
-        const time_point until = ready.made() ? now + dial_for : expired;
+        const time_point until = is_durable || ready.made() ? now + dial_for : expired;
         if (!end && !dial(until, now)) return failed ? result<void>(failed) : result<void>();
         if constexpr (way::links) {
             // Most sends need not know what was acknowledged meanwhile.
@@ -228,10 +218,13 @@ struct delivered_out final : parley::detail::fork_sensitive {
                 if (!r) return lost(r.error());
             }
         }
-        auto r = push(now);
-        return r ? r : lost(r.error());
+        auto r = push(now, hurry);
+        if (!r) return lost(r.error());
+        if (!failed) return {};
+        end.reset();
+        return failed;
     }
-    result<void> push(time_point now) {
+    result<void> push(time_point now, bool hurry) {
         auto& to = way::sink_of(*end);
         if (blocked) {
             auto r = to.flush(expired);
@@ -240,7 +233,7 @@ struct delivered_out final : parley::detail::fork_sensitive {
         }
         blocked = false;
         feed(now);
-        while (const std::size_t n = wanted(now)) {
+        while (const std::size_t n = wanted(now, hurry)) {
             auto l = to.try_loan(n);
             if (!l && l.error() == errc::would_block) return blocked = true, result<void>();
             if (!l) return l.error();
@@ -253,9 +246,12 @@ struct delivered_out final : parley::detail::fork_sensitive {
         return {};
     }
     /// How long the next frame may be; 0: there is none.
-    [[nodiscard]] std::size_t wanted(time_point now) {
-        const std::size_t n = out->wants(now);
-        return n == 0 && feed(now) ? out->wants(now) : n;
+    [[nodiscard]] std::size_t wanted(time_point now, bool hurry) {
+        for (;;) {
+            if (hurry) out->hurry();
+            const std::size_t n = out->wants(now);
+            if (n != 0 || !feed(now)) return n;
+        }
     }
     result<void> take_back(time_point now) {
         for (;;) {
@@ -303,7 +299,7 @@ struct delivered_out final : parley::detail::fork_sensitive {
     }
     bool dial_to_leave(time_point until) {
         (void)detail::poll_until(nullptr, 0, earlier(until, calls.next()));
-        return dial(earlier(until, clock::now() + dial_for), clock::now());
+        return dial(earlier(until, clock::now() + patience), clock::now());
     }
     /// Tries to make a new connection.
     bool dial(time_point until, time_point now) {
@@ -311,9 +307,11 @@ struct delivered_out final : parley::detail::fork_sensitive {
         auto made = road.open_out(until, why);
         if (!made) {
             calls.later();
+            patience = shorter(patience * 2, std::chrono::seconds(5));
             if (!may_come(made.error())) failed = made.error();
             return false;
         }
+        patience = dial_for;
         if (!out) {
             if (auto r = begin(std::move(*made), why); !r) failed = r.error();
             return end.has_value();
@@ -331,7 +329,7 @@ struct delivered_out final : parley::detail::fork_sensitive {
                 (void)detail::poll_until(nullptr, 0, earlier(until, calls.next()));
             }
             const auto then = clock::now();
-            (void)dial(earlier(until, then + dial_for), then);
+            (void)dial(earlier(until, then + patience), then);
             return {};
         }
         const auto at = earlier(until, out->next_deadline(pumped));
@@ -360,6 +358,7 @@ struct delivered_out final : parley::detail::fork_sensitive {
     std::size_t refused = 0;  // the length of what there was no room for
     std::size_t level = 0;    // the priority of what comes next
     static constexpr duration dial_for = std::chrono::milliseconds(50);
+    duration patience = dial_for;  // for a connection, of who waits anyway
     send_clock watch;
     time_point pumped{};  // when all was done that could be
     sink_readiness ready;

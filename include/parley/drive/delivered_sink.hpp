@@ -79,6 +79,7 @@ public:
     result<void> try_commit(loan l) {
         core& c = *core_;
         PARLEY_ASSERT(l.belongs_to(c));
+        if (c.failed) return c.failed;
         return c.submit(l.bytes(), c.watch.now());
     }
     /// For every length: into the queue it is copied anyway.
@@ -152,6 +153,8 @@ public:
     [[nodiscard]] std::uint64_t reached(receipt far) const noexcept requires(way::acknowledges) {
         return core_->reached(far);
     }
+    /// What was taken waits for room in the transport.
+    [[nodiscard]] bool holds_back() const noexcept { return core_->blocked; }
     /// Messages that wait, and frames that are not yet acknowledged.
     [[nodiscard]] std::size_t unfinished() const noexcept { return core_->unfinished(); }
     [[nodiscard]] delivery::counters counters() const noexcept {

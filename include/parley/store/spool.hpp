@@ -8,29 +8,23 @@
 
 #include <algorithm>
 #include <bit>
-#include <optional>
 #include <string>
 
 namespace parley {
 inline namespace v1 {
 namespace store {
 
-/// One thread. What may fail says why, and fails from then on.
+/// One thread. What may fail says why.
 class spool {
 public:
-    /// Where a message ends: all up to it can be let go.
-    struct mark {
-        std::uint64_t position = 0;
-        std::uint32_t sender = 0;
-    };
-
     /// Errors: those of ring_file::open; in_use (a live process has it), incompatible (it keeps
     /// messages of another type), corrupt.
     [[nodiscard]] result<void> open(const std::string& path, std::size_t capacity_bytes,
                                     const message_type& type, diagnostics& why) {
         path_ = path;
-        ring_shape shape{std::bit_ceil(std::max(capacity_bytes, ring_capacity_min)),
-                         std::max<std::size_t>(8, type.alignment)};
+        const ring_shape shape{
+            std::bit_ceil(std::clamp(capacity_bytes, ring_capacity_min, ring_capacity_max)),
+            std::max<std::size_t>(8, type.alignment)};
         if (auto r = file_.open(path, shape, true, type, {}, why); !r) return r;
         for (const off_t role : {sender_lock, detail::reader_lock}) {
             const auto taken = file_.take(role);
@@ -39,7 +33,9 @@ public:
             return why.fail(busy ? make_error_code(errc::in_use) : taken.error(),
                             path + " belongs to a sender that lives");
         }
-        if (file_.header().fingerprint != type.fingerprint) {
+        if (file_.header().fingerprint == 0) {
+            if (const int e = file_.set_type(type); e != 0) return failed("writing ", e, why);
+        } else if (file_.header().fingerprint != type.fingerprint) {
             return why.fail(errc::incompatible, path + " keeps messages of another type: [" +
                                                     file_.type_text() + "], not [" +
                                                     std::string(type.description) + "]");
@@ -52,18 +48,20 @@ public:
                                                "and begin a new one");
         }
         auto& p = file_.page();
-        read_ = {detail::std_atomics::load(p.head, std::memory_order_acquire), 0,
-                 detail::std_atomics::load(p.from, std::memory_order_acquire),
-                 file_.memory().shape.alignment};
+        kept_ = read_ = {detail::std_atomics::load(p.head, std::memory_order_acquire), 0,
+                         detail::std_atomics::load(p.from, std::memory_order_acquire),
+                         file_.memory().shape.alignment};
         detail::std_atomics::store(p.released, read_.position, std::memory_order_seq_cst);
         if (const int e = ring_.take_over(file_.memory(), found, file_.storage()); e != 0) {
-            return why.fail(from_errno(e), detail::explain("syncing " + path, e));
+            return failed("syncing ", e, why);
         }
+        release_up_to(read_.position);
         waiting_ = count();
         file_.mended();
         return {};
     }
 
+    [[nodiscard]] const std::string& path() const noexcept { return path_; }
     [[nodiscard]] std::size_t message_bytes_max() const noexcept {
         return file_.memory().shape.message_bytes_max();
     }
@@ -78,30 +76,38 @@ public:
         ++waiting_;
         if (!synced) return {};
         const int e = ring_.sync();
-        return e == 0 ? result<void>()
-                      : why.fail(from_errno(e), detail::explain("syncing " + path_, e));
+        return e == 0 ? result<void>() : failed("syncing ", e, why);
     }
-    /// The next message, where it lies until it is let go.
-    [[nodiscard]] std::optional<bytes> next() noexcept {
+    /// The next message, where it lies until it is let go. Errors: would_block (there is none),
+    /// corrupt (somebody else wrote into the file, or cut it).
+    [[nodiscard]] result<bytes> next(diagnostics& why) {
+        if (auto r = look_at_file(why); !r) return r.error();
         record_header h;
-        while (waiting_ > 0 && read(read_, h)) {
+        while (waiting_ > 0) {
+            if (!read(read_, h)) {
+                return why.fail(errc::corrupt, path_ + " was damaged at position " +
+                                                   std::to_string(read_.position) +
+                                                   " while it was open");
+            }
             if (h.kind != record_kind::message) continue;
             --waiting_;
             return bytes(file_.memory().at(h.position) + record_header_bytes, h.length);
         }
-        return std::nullopt;
+        return errc::would_block;
     }
-    /// Behind the message that next() gave last.
-    [[nodiscard]] mark here() const noexcept { return {read_.position, read_.sender}; }
-    void let_go(mark up_to) noexcept {
-        auto& p = file_.page();
-        // In this order: at no moment a record of an earlier sender would be taken for the next.
-        detail::std_atomics::store(p.from, up_to.sender, std::memory_order_release);
-        detail::std_atomics::store(p.head, up_to.position, std::memory_order_release);
-        detail::std_atomics::store(p.released, up_to.position, std::memory_order_seq_cst);
+    /// The place behind the message that next() gave last.
+    [[nodiscard]] std::uint64_t place() const noexcept { return read_.position; }
+    /// Of all before a place the room is free.
+    [[nodiscard]] result<void> let_go(std::uint64_t before, diagnostics& why) {
+        if (auto r = look_at_file(why); !r) return r;
+        release_up_to(before);
+        return {};
     }
-    /// Lets go of the file, of which nothing is said any more.
-    void leave() noexcept { file_.leave(); }
+    /// Lets go of the file, of which nothing more is said or asked.
+    void leave() noexcept {
+        file_.leave();
+        left_ = true;
+    }
 
 private:
     [[nodiscard]] bool read(expectation& at, record_header& h) const noexcept {
@@ -116,8 +122,24 @@ private:
         for (expectation at = read_; read(at, h);) n += h.kind == record_kind::message ? 1 : 0;
         return n;
     }
+    /// Record by record, and what is no message with those before it: at each moment a crash finds
+    /// at `head` a record of the sender `from`, or of a later one.
+    void release_up_to(std::uint64_t place) noexcept {
+        auto& p = file_.page();
+        const std::uint64_t end = ring_.next().position;
+        record_header h;
+        while (kept_.position != end &&
+               judge_header(file_.memory().from(kept_.position, end), kept_, h) == judged::whole &&
+               (kept_.position < place || h.kind != record_kind::message)) {
+            kept_.step_over(h);
+            detail::std_atomics::store(p.from, h.sender, std::memory_order_release);
+            detail::std_atomics::store(p.head, kept_.position, std::memory_order_release);
+        }
+        detail::std_atomics::store(p.released, kept_.position, std::memory_order_seq_cst);
+    }
     /// Now and then: a page that is gone is SIGBUS to touch.
     result<void> look_at_file(diagnostics& why) {
+        if (left_) return errc::closed;
         if (before_look_ != 0) return --before_look_, result<void>();
         if (!file_.is_whole()) {
             return why.fail(errc::corrupt, path_ + " was truncated while it was open");
@@ -125,15 +147,20 @@ private:
         before_look_ = look_every;
         return {};
     }
+    error_code failed(const char* doing, int number, diagnostics& why) const {
+        return why.fail(from_errno(number), detail::explain(doing + path_, number));
+    }
 
-    static constexpr unsigned look_every = 64;  // messages
+    static constexpr unsigned look_every = 64;  // calls
 
     std::string path_;
     ring_file file_;
     ring_writer<detail::std_atomics, mapped_storage> ring_;
+    expectation kept_;  // of the first record that is kept
     expectation read_;  // of the record that is read next
     std::uint64_t waiting_ = 0;
     unsigned before_look_ = 0;
+    bool left_ = false;
 };
 
 }  // namespace store

@@ -91,7 +91,9 @@ TEST_CASE("delivery stack: the check finds each fault and lets the rest pass") {
     CHECK(fault_of<line>(at_most_once{} | durable{}) == fault::nothing_to_keep);
     CHECK(fault_of<line>(at_least_once{} | durable{} | prioritized{}) == fault::kept_in_order);
     CHECK(fault_of<line>(exactly_once{} | durable{} | receipts{}) == fault::none);
-    for (auto f = fault::same_purpose; f <= fault::kept_in_order;
+    CHECK(fault_of<line>(at_least_once{} | durable{} | expires_after{}) ==
+          fault::kept_until_acknowledged);
+    for (auto f = fault::same_purpose; f <= fault::kept_until_acknowledged;
          f = static_cast<fault>(static_cast<int>(f) + 1)) {
         CHECK_THAT(std::string(sentence(f)), contains("parley: "));
     }
