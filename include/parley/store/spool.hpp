@@ -15,7 +15,8 @@ inline namespace v1 {
 namespace store {
 
 /// One thread. What may fail says why.
-class spool {
+template <class Atomics>
+class basic_spool {
 public:
     /// Errors: those of ring_file::open; in_use (a live process has it), incompatible (it keeps
     /// messages of another type), corrupt.
@@ -48,10 +49,10 @@ public:
                                                "and begin a new one");
         }
         auto& p = file_.page();
-        kept_ = read_ = {detail::std_atomics::load(p.head, std::memory_order_acquire), 0,
-                         detail::std_atomics::load(p.from, std::memory_order_acquire),
+        kept_ = read_ = {Atomics::load(p.head, std::memory_order_acquire), 0,
+                         Atomics::load(p.from, std::memory_order_acquire),
                          file_.memory().shape.alignment};
-        detail::std_atomics::store(p.released, read_.position, std::memory_order_seq_cst);
+        Atomics::store(p.released, read_.position, std::memory_order_seq_cst);
         if (const int e = ring_.take_over(file_.memory(), found, file_.storage()); e != 0) {
             return failed("syncing ", e, why);
         }
@@ -132,10 +133,10 @@ private:
                judge_header(file_.memory().from(kept_.position, end), kept_, h) == judged::whole &&
                (kept_.position < place || h.kind != record_kind::message)) {
             kept_.step_over(h);
-            detail::std_atomics::store(p.from, h.sender, std::memory_order_release);
-            detail::std_atomics::store(p.head, kept_.position, std::memory_order_release);
+            Atomics::store(p.from, h.sender, std::memory_order_release);
+            Atomics::store(p.head, kept_.position, std::memory_order_release);
         }
-        detail::std_atomics::store(p.released, kept_.position, std::memory_order_seq_cst);
+        Atomics::store(p.released, kept_.position, std::memory_order_seq_cst);
     }
     /// Now and then: a page that is gone is SIGBUS to touch.
     result<void> look_at_file(diagnostics& why) {
@@ -155,13 +156,14 @@ private:
 
     std::string path_;
     ring_file file_;
-    ring_writer<detail::std_atomics, mapped_storage> ring_;
+    ring_writer<Atomics, mapped_storage> ring_;
     expectation kept_;  // of the first record that is kept
     expectation read_;  // of the record that is read next
     std::uint64_t waiting_ = 0;
     unsigned before_look_ = 0;
     bool left_ = false;
 };
+using spool = basic_spool<detail::std_atomics>;
 
 }  // namespace store
 }  // namespace v1
