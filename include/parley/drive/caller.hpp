@@ -82,7 +82,9 @@ public:
         if (book_.is_settled(id)) return {};
         if (!link_) return lost_;
         const time_point until = earlier(d.is_try() ? expired : d.at(), book_.until(id));
+        const auto heard = heard_;
         if (auto r = hasten(until, why); !r) return r;
+        if (heard_ != heard) return {};  // while it waited for room
         if (auto r = await(until); r)
             return take_answers(why);
         else if (r.error() != errc::timed_out)
@@ -141,6 +143,7 @@ public:
             if (!link_) return errc::closed;
             const time_point until = earlier(d.is_try() ? expired : d.at(), book_.until(id));
             if (auto r = hasten(until, why); !r) return unless_settled(id, r.error());
+            if (book_.is_settled(id)) break;  // while it waited for room
             if (auto r = await(until); !r && r.error() != errc::timed_out) {
                 return unless_settled(id, failed(r.error(), link_->in().why(), why));
             }
@@ -321,6 +324,7 @@ private:
         return in.wait(until);
     }
     [[nodiscard]] bool hear(bytes message) {
+        ++heard_;
         return rpc::each_frame(message, [this](bytes f) { return hear_frame(f); });
     }
     result<void> take_answers(diagnostics& why) {
@@ -377,9 +381,10 @@ private:
     outcome how_ = outcome::done;
     bool reconnects_;
     rpc::talkers talkers_;
-    bool held_ = false;       // questions go into the pack
-    bool unflushed_ = false;  // the transport did not take all of what was committed
-    bool more_ = false;       // answers may wait in the transport
+    std::uint64_t heard_ = 0;  // messages
+    bool held_ = false;        // questions go into the pack
+    bool unflushed_ = false;   // the transport did not take all of what was committed
+    bool more_ = false;        // answers may wait in the transport
 };
 
 }  // namespace drive

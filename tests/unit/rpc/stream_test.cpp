@@ -234,6 +234,14 @@ TEST_CASE("stream: near and far it is used alike") {
         CHECK(c.under_way() == 0);
     });
 }
+TEST_CASE("stream: an answer that comes while values wait for room ends the call") {
+    watchdog dog("stream: an answer while there is no room");
+    const temporary_directory dir;
+    const parley::uds at(dir / "x", {.type = parley::uds::seqpacket, .send_buffer_bytes = 4096});
+    desk serving(at);
+    auto c = parley::open_client<market>(at, 20s).value();
+    for (int i = 0; i < 500; ++i) REQUIRE(c->first(numbers(1'000'000)).value() == 0);
+}
 TEST_CASE("stream: many of them at once, between calls, each in its order") {
     watchdog dog("stream: many at once");
     over_some([](const auto& at) {
