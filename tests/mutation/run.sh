@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # run.sh ROOT COMPILER LIST WORLD [EVERY [OPTIMISE [seen]]]   makes each mutant of LIST in a copy of
 # the headers, and runs WORLD with it: one that survives, or that changes nothing, is a failure.
-# Without PARLEY_CAMPAIGN only every EVERY-th is tried. The world without a mutant must pass; it is
+# Without PARLEY_CAMPAIGN only every EVERY-th is tried, but all are made. The world without a mutant must pass; it is
 # not run if it is `seen` to pass, being a test of its own.
 set -eu
 root=$1 cxx=$2 list=$3 world=$4 every=${5:-1} optimise=${6:--O0} seen=${7:-}
@@ -40,10 +40,16 @@ fi
 while IFS='|' read -r name file edit; do
     case $name in '#'* | '') continue ;; esac
     number=$((number + 1))
-    [ $((number % every)) -eq 0 ] || continue
-    tried=$((tried + 1))
     file=$(echo "$file" | tr -d ' ')
     edit=${edit# }
+    if [ $((number % every)) -ne 0 ]; then
+        if sed "$edit" "$root/include/parley/$file" | cmp -s - "$root/include/parley/$file"; then
+            echo "mutation: '$name' changes nothing: $file"
+            failed=1
+        fi
+        continue
+    fi
+    tried=$((tried + 1))
     if mutant "$name" "$file" "$edit"; then
         echo "caught: $name: $(head -1 "$work/words")"
     else
