@@ -85,6 +85,10 @@ private:
         const frame f = std::move(there_.front());
         there_.pop_front();
         const auto q = desk_.on_frame(f, now_);
+        header h;
+        if (h.read(f) && h.what == parley::rpc::kind::cancel && desk_.is_open(h.id)) {
+            fail("what was given up is to be answered still");
+        }
         if (q) questions_.push_back({q->id, parley::load_le<std::uint64_t>(q->body.data())});
     }
     void answer() {
