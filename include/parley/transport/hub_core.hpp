@@ -81,7 +81,8 @@ struct hub_core final : fork_sensitive {
             return false;
         }
         queue.push(c);  // whatever else it has to say
-        if (may_sleep) rush.pause();
+        const bool lay_here = c.fd.has_pending();
+        if (may_sleep && !lay_here) rush.pause();
         const auto to = c.reader.whole_room();
         const auto n = c.fd.receive(to.data(), to.size(), may_sleep ? c.nap_flags : c.flags);
         if (n <= 0 || static_cast<std::size_t>(n) >= to.size()) [[unlikely]] {
@@ -90,7 +91,8 @@ struct hub_core final : fork_sensitive {
             return false;
         }
         c.reader.filled(static_cast<std::size_t>(n));
-        c.readable = c.more.after_success() || c.fd.has_pending();
+        const bool lies_here = c.fd.has_pending();
+        c.readable = c.more.after_success() || lies_here;
         const bytes m = c.reader.next_message();
         if (m.data() == nullptr) [[unlikely]]
             return false;
@@ -98,7 +100,8 @@ struct hub_core final : fork_sensitive {
             c.overlong = true;
             return false;
         }
-        rush.found(static_cast<std::size_t>(n), frame::header_bytes + m.size());
+        const std::size_t beside = lay_here || lies_here ? 1 : 0;  // they came together
+        rush.found(static_cast<std::size_t>(n) + beside, frame::header_bytes + m.size());
         message = m;
         speaker = &c;
         has_message = true;
