@@ -150,7 +150,7 @@ TEST_CASE("durable: both sides are killed again and again, and nothing is lost")
     CHECK(missing(*b.operator->(), n) == 0);
     CHECK(b->disorder == 0);
 }
-TEST_CASE("durable: over tcp, in batches and parts, larger than what memory holds") {
+TEST_CASE("durable: over tcp, in batches and parts, more than the queue in memory holds") {
     const watchdog dog("durable: tcp");
     const temporary_directory dir;
     const reserved_port port;
@@ -181,6 +181,7 @@ TEST_CASE("durable: a file that is full has room again when something was consum
     CHECK(n >= 7);
     CHECK(out.send(text, 20ms).error() == errc::timed_out);
     CHECK(out.send(std::string(5000, 'x')).error() == errc::message_too_large);
+    CHECK_THAT(out.why().text(), contains("as much as fits into "));
     pollfd p{out.end().pollable().value(), POLLIN, 0};
     CHECK(out.try_send(text).error() == errc::would_block);
     child takes([&] {
@@ -201,6 +202,7 @@ TEST_CASE("durable: a file that is full has room again when something was consum
     while (strict.try_send(text)) --n;
     CHECK(n <= 0);
     CHECK(strict.send(text).error() == errc::out_of_resources);
+    CHECK_THAT(strict.why().text(), contains("other is full of messages"));
 }
 TEST_CASE("durable: what is kept and too long for who comes is refused, not dropped") {
     const watchdog dog("durable: too long");

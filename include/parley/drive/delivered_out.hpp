@@ -104,6 +104,25 @@ struct delivered_out final : parley::detail::fork_sensitive {
             return out->admits(now);
         }
     }
+    /// What else than the way may limit messages.
+    [[nodiscard]] std::string limit_words() const {
+        if constexpr (is_durable) {
+            if (message_bytes_max == spool.file.message_bytes_max()) {
+                return ", as much as fits into " + keeping().path +
+                       ": give a new file more capacity_bytes";
+            }
+        }
+        return {};
+    }
+    [[nodiscard]] std::string full_words() const {
+        if constexpr (is_durable) {
+            return keeping().path +
+                   " is full of messages that are not acknowledged: let a "
+                   "receiver take them, or give a new file more capacity_bytes";
+        } else {
+            return "as many messages wait as when_full::error allows";
+        }
+    }
     result<void> submit(bytes m, time_point now) {
         if constexpr (is_durable) {
             if (auto r = spool.file.put(m, keeping().synced, why); !r) return failed = r.error();

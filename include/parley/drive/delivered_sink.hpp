@@ -53,10 +53,10 @@ public:
         core& c = *core_;
         if (c.failed) return c.failed;
         if (n > c.message_bytes_max) {
-            return c.why.fail(errc::message_too_large, "a message of " + std::to_string(n) +
-                                                           " bytes; this delivery over " +
-                                                           address().text() + " takes at most " +
-                                                           std::to_string(c.message_bytes_max));
+            return c.why.fail(errc::message_too_large,
+                              "a message of " + std::to_string(n) + " bytes; this delivery over " +
+                                  address().text() + " takes at most " +
+                                  std::to_string(c.message_bytes_max) + c.limit_words());
         }
         if (c.loaned) {
             return c.why.fail(errc::out_of_resources, "one loan at a time: the last one is open");
@@ -69,8 +69,7 @@ public:
         }
         if (verdict == delivery::admission::wait) return c.told(errc::would_block).error();
         if (verdict == delivery::admission::refused) {
-            return c.why.fail(errc::out_of_resources,
-                              "as many messages wait as when_full::error allows");
+            return c.why.fail(errc::out_of_resources, c.full_words());
         }
         c.ready.raise();
         c.loaned = true;

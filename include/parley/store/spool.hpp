@@ -86,9 +86,7 @@ public:
         record_header h;
         while (waiting_ > 0) {
             if (!read(read_, h)) {
-                return why.fail(errc::corrupt, path_ + " was damaged at position " +
-                                                   std::to_string(read_.position) +
-                                                   " while it was open");
+                return damaged(read_.position, why);
             }
             if (h.kind != record_kind::message) continue;
             --waiting_;
@@ -98,11 +96,11 @@ public:
     }
     /// The place behind the message that next() gave last.
     [[nodiscard]] std::uint64_t place() const noexcept { return read_.position; }
-    /// Of all before a place the room is free.
+    /// Of all before a place the room is free. Errors: corrupt.
     [[nodiscard]] result<void> let_go(std::uint64_t before, diagnostics& why) {
         if (auto r = look_at_file(why); !r) return r;
         release_up_to(before);
-        return {};
+        return kept_.position >= before ? result<void>() : damaged(kept_.position, why);
     }
     /// Lets go of the file, of which nothing more is said or asked.
     void leave() noexcept {
@@ -147,6 +145,12 @@ private:
         }
         before_look_ = look_every;
         return {};
+    }
+    error_code damaged(std::uint64_t position, diagnostics& why) const {
+        return why.fail(errc::corrupt, path_ + " was damaged at position " +
+                                           std::to_string(position) +
+                                           " while it was open; what is behind it is not sent: "
+                                           "restore the file, or remove it and begin a new one");
     }
     error_code failed(const char* doing, int number, diagnostics& why) const {
         return why.fail(from_errno(number), detail::explain(doing + path_, number));

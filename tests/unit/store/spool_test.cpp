@@ -4,6 +4,8 @@
 #include "support/catch.hpp"
 #include "support/unique.hpp"
 
+#include <unistd.h>
+
 #include <cstring>
 #include <functional>
 #include <string>
@@ -89,6 +91,31 @@ TEST_CASE("spool: a crash behind any store loses nothing that was not let go") {
     s.leave();
     CHECK(s.put(as_bytes("x"), false, why).error() == errc::closed);
     CHECK(s.let_go(0, why).error() == errc::closed);
+}
+TEST_CASE("spool: a file that was cut, or whose kept records were, is told, not touched") {
+    const temporary_directory dir;
+    const std::string path = dir / "spool";
+    diagnostics why;
+    store::ring_file other;
+    store::spool s;
+    REQUIRE(s.open(path, 4096, text_type, why));
+    REQUIRE(other.open(path, {}, true, text_type, {}, why));
+    other.mended();
+    REQUIRE(s.put(as_bytes("one"), false, why));
+    REQUIRE(s.next(why));
+    std::memset(other.memory().at(other.page().head), 0xff, store::record_header_bytes);
+    CHECK(s.let_go(s.place(), why).error() == errc::corrupt);
+    CHECK_THAT(why.text(), contains("spool was damaged at position"));
+
+    store::spool cut;
+    REQUIRE(cut.open(dir / "cut", 4096, text_type, why));
+    REQUIRE(::truncate((dir / "cut").c_str(), 100) == 0);
+    for (int i = 0; i < 2; ++i) {
+        CHECK(cut.put(as_bytes("x"), false, why).error() == errc::corrupt);
+        CHECK(cut.next(why).error() == errc::corrupt);
+        CHECK(cut.let_go(0, why).error() == errc::corrupt);
+    }
+    CHECK_THAT(why.text(), contains("cut was truncated while it was open"));
 }
 TEST_CASE("spool: what is no message takes no room for ever") {
     const temporary_directory dir;
